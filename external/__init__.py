@@ -1,0 +1,1 @@
+"""Models that others published, rewritten here. Each package imports ``config``, torch and timm only."""

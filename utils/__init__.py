@@ -1,0 +1,1 @@
+"""Device, files, logs and pictures."""
