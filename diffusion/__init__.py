@@ -1,0 +1,1 @@
+"""The diffusion process and the assembly of the parts."""

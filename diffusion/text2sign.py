@@ -1,0 +1,209 @@
+"""The diffusion process over clips: noise, loss, guidance, the sampling loop; and the assembly of the parts.
+
+A new architecture is one file in ``models/architectures``, one line in ``ARCHITECTURES`` and one word in config's
+``Architecture``. Everything here runs in float32; only the backbone runs under autocast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from config import Config
+from models.architectures.tinyfusion import build_tinyfusion
+from models.text_encoder import TextEncoder, TextFeatures, TextStandardiser
+from schedulers.noise_schedulers import NoiseSchedule, timestep_pairs
+from utils.runtime import autocast, generator
+
+ARCHITECTURES = {"tinyfusion": build_tinyfusion}  # name -> (Config, text_width, alphas_cumprod) -> nn.Module
+
+
+@dataclass(frozen=True)
+class TrainingNoise:
+    """All randomness of one optimiser step: ``eps`` (B, C, F, H, W), ``t`` (B,) int64, ``drop`` (B,) bool."""
+
+    eps: Tensor
+    t: Tensor
+    drop: Tensor
+
+    def __getitem__(self, rows: slice) -> TrainingNoise:
+        return TrainingNoise(self.eps[rows], self.t[rows], self.drop[rows])
+
+    def to(self, device: torch.device) -> TrainingNoise:
+        return TrainingNoise(self.eps.to(device), self.t.to(device), self.drop.to(device))
+
+
+def training_noise(
+    seed: int, step: int, *, num_clips: int, shape: tuple[int, ...], num_steps: int, caption_dropout: float
+) -> TrainingNoise:
+    """The noise of an optimiser step, a pure function of (seed, step), drawn on the CPU.
+
+    Timesteps are stratified: clip i of n draws from the i-th of n equal parts of [0, T), in random order.
+    """
+    draw = generator(seed, "training noise", step)
+    eps = torch.randn(num_clips, *shape, generator=draw)
+    strata = torch.randperm(num_clips, generator=draw) + torch.rand(num_clips, generator=draw)
+    t = (strata / num_clips * num_steps).long().clamp(max=num_steps - 1)
+    return TrainingNoise(eps, t, torch.rand(num_clips, generator=draw) < caption_dropout)
+
+
+def guide(uncond: Tensor, cond: Tensor, *, guidance_scale: float) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans 2022, eq. 6, with guidance_scale = 1 + w).
+
+    Both (B, C, F, H, W) float32. 0 ignores the text, 1 is plain conditioning, > 1 exaggerates it.
+    """
+    return uncond + guidance_scale * (cond - uncond)
+
+
+class Text2Sign(nn.Module):
+    """Backbone, noise schedule and the statistics that inputs are standardised with; ``forward`` is the loss.
+
+    The state dict holds the backbone and the statistics, so that a checkpoint is complete but for the frozen encoder.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        schedule: NoiseSchedule,
+        *,
+        prediction_type: str,
+        clip_shape: tuple[int, int, int, int],
+        text_width: int,
+        standardise_clips: bool,
+        standardise_text: bool,
+        min_snr_gamma: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.schedule = schedule
+        self.prediction_type = prediction_type
+        self.clip_shape = clip_shape  # (C, F, H, W)
+        self.standardise_clips = standardise_clips
+        self.min_snr_gamma = min_snr_gamma
+        self.autocast_dtype: torch.dtype | None = None
+        self.text = TextStandardiser(text_width, enabled=standardise_text)
+        c, _, h, w = clip_shape
+        self.register_buffer("clip_mean", torch.zeros(c, 1, h, w))
+        self.register_buffer("clip_std", torch.ones(()))
+
+    @torch.no_grad()
+    def fit_clip_statistics(self, mean: Tensor, std: float) -> None:
+        """Per-pixel mean (C, 1, H, W) and the one deviation around it, of the training clips in [-1, 1]."""
+        if self.standardise_clips:
+            self.clip_mean.copy_(mean)
+            self.clip_std.fill_(max(std, 1e-3))
+
+    def standardise(self, video: Tensor) -> Tensor:
+        """Clips in [-1, 1] -> the space that noise is added in. (B, C, F, H, W) both."""
+        return (video - self.clip_mean) / self.clip_std
+
+    def unstandardise(self, x_0: Tensor) -> Tensor:
+        """The inverse of ``standardise``."""
+        return x_0 * self.clip_std + self.clip_mean
+
+    def predict(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
+        """The backbone's raw output in float32; the only place under autocast. ``text`` is standardised already."""
+        with autocast(x_t.device, self.autocast_dtype):
+            prediction = self.backbone(x_t, t, text)
+        return prediction.float()
+
+    def forward(self, video: Tensor, text: TextFeatures, noise: TrainingNoise) -> Tensor:
+        """Loss of each clip, (B,) float32: the mean squared error of the prediction, weighted by timestep.
+
+        ``video`` (B, C, F, H, W) in [-1, 1], ``text`` raw encoder features of B rows.
+        """
+        x_0 = self.standardise(video)
+        x_t = self.schedule.add_noise(x_0, noise.eps, noise.t)
+        target = self.schedule.target(x_0, noise.eps, noise.t, prediction_type=self.prediction_type)
+        prediction = self.predict(x_t, noise.t, self.text(text).with_null(noise.drop))
+        loss = (prediction - target).square().flatten(1).mean(1)
+        if self.min_snr_gamma is None:
+            return loss
+        weight = self.schedule.min_snr_weight(noise.t, gamma=self.min_snr_gamma, prediction_type=self.prediction_type)
+        return loss * weight
+
+    @torch.no_grad()
+    def denoising_error(self, video: Tensor, text: TextFeatures, eps: Tensor, t: Tensor) -> Tensor:
+        """Mean squared error of the x_0 estimate for each clip, (B,); no dropout, no weighting."""
+        x_0 = self.standardise(video)
+        x_t = self.schedule.add_noise(x_0, eps, t)
+        prediction = self.predict(x_t, t, self.text(text))
+        estimate = self.schedule.to_x_0(prediction, x_t, t, prediction_type=self.prediction_type)
+        return (estimate - x_0).square().flatten(1).mean(1)
+
+    @torch.no_grad()
+    def estimate_x_0(self, x_t: Tensor, t: Tensor, text: TextFeatures, *, guidance_scale: float) -> Tensor:
+        """The guided, clipped estimate of the clean clip. ``text`` is standardised already.
+
+        Guidance 0 and 1 need one forward, others two. Clipping is to [-1, 1] in pixels: near the noisy end an epsilon
+        error is multiplied by 1 / sqrt(alphas_cumprod), about 1,015 for cosine at T = 50.
+        """
+        everywhere = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
+        if guidance_scale == 1.0:
+            prediction = self.predict(x_t, t, text)
+        elif guidance_scale == 0.0:
+            prediction = self.predict(x_t, t, text.with_null(everywhere))
+        else:
+            cond = self.predict(x_t, t, text)
+            uncond = self.predict(x_t, t, text.with_null(everywhere))
+            prediction = guide(uncond, cond, guidance_scale=guidance_scale)
+        x_0 = self.schedule.to_x_0(prediction, x_t, t, prediction_type=self.prediction_type)
+        return self.standardise(self.unstandardise(x_0).clamp(-1.0, 1.0))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        text: TextFeatures,
+        draws: list[torch.Generator],
+        *,
+        num_steps: int,
+        sampler: str = "ddim",
+        eta: float = 0.0,
+        guidance_scale: float = 1.0,
+        on_step: Callable[[], object] = lambda: None,
+    ) -> Tensor:
+        """Clips (B, C, F, H, W) float32 in [-1, 1] for raw ``text`` features of B rows.
+
+        Each clip's noise comes from its own CPU generator in ``draws``, so that its batch and device cannot change it.
+        ``ddim`` with ``eta = 0`` is deterministic, with ``eta = 1`` it has the posterior variance of ``ddpm``.
+        """
+        device = self.clip_mean.device
+        standardised = self.text(text.to(device))
+
+        def fresh_noise() -> Tensor:
+            return torch.stack([torch.randn(self.clip_shape, generator=draw) for draw in draws]).to(device)
+
+        x_t = fresh_noise()
+        for t, t_prev in timestep_pairs(self.schedule.num_steps, num_steps):
+            now = torch.full((len(draws),), t, device=device)
+            x_0 = self.estimate_x_0(x_t, now, standardised, guidance_scale=guidance_scale)
+            then = torch.full_like(now, t_prev)
+            noise = fresh_noise() if (sampler == "ddpm" or eta > 0) and t_prev >= 0 else torch.zeros_like(x_t)
+            if sampler == "ddpm":
+                x_t = self.schedule.ddpm_step(x_t, x_0, now, then, noise=noise)
+            else:
+                x_t = self.schedule.ddim_step(x_t, x_0, now, then, eta=eta, noise=noise)
+            on_step()
+        return self.unstandardise(x_t)
+
+
+def create_text2sign(config: Config, encoder: TextEncoder) -> Text2Sign:
+    """The model that the config describes, on the CPU, weights drawn from (SEED, "weights")."""
+    schedule = NoiseSchedule(config.NOISE_SCHEDULER, config.TIMESTEPS, noise_shift=config.NOISE_SHIFT)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator(config.SEED, "weights").initial_seed())
+        build = ARCHITECTURES[config.MODEL_ARCHITECTURE]
+        backbone = build(config, text_width=encoder.width, alphas_cumprod=schedule.exact)
+    return Text2Sign(
+        backbone,
+        schedule,
+        prediction_type=config.PREDICTION_TYPE,
+        clip_shape=config.INPUT_SHAPE,
+        text_width=encoder.width,
+        standardise_clips=config.STANDARDISE_CLIPS,
+        standardise_text=config.STANDARDISE_TEXT,
+        min_snr_gamma=config.MIN_SNR_GAMMA if config.LOSS_WEIGHTING == "min_snr" else None,
+    )

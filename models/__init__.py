@@ -1,0 +1,1 @@
+"""Text encoder, shared layers and backbones."""

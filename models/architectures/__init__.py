@@ -1,0 +1,1 @@
+"""One backbone a file, each with one class and one ``build_*`` function."""

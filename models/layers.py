@@ -1,0 +1,112 @@
+"""Blocks that our own architectures share: temporal attention, text cross-attention, temporal convolution.
+
+Layers receive plain values; shapes stand beside every line. D is the width of the backbone, R that of an adapter.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from timm.models.vision_transformer import Attention
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from models.text_encoder import TextFeatures
+
+
+def sincos_frames(num_frames: int, width: int) -> Tensor:
+    """Sinusoidal positions of the frames (Vaswani et al. 2017, section 3.5), (F, width) float32, unit amplitude."""
+    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(width // 2, dtype=torch.float64) / (width // 2))
+    angles = torch.arange(num_frames, dtype=torch.float64)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+def maybe_checkpoint(function: nn.Module, *inputs: Tensor, enabled: bool) -> Tensor:
+    """``function(*inputs)``, recomputed in the backward pass if ``enabled``; the numbers are the same."""
+    if enabled and torch.is_grad_enabled():
+        return checkpoint(function, *inputs, use_reentrant=False)
+    return function(*inputs)
+
+
+class CrossAttention(nn.Module):
+    """Queries from video tokens, keys and values from text tokens; padding is never looked at."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        """x (B, N, R), text (B, L, R), mask (B, L) bool -> (B, N, R)."""
+        heads = (self.num_heads, x.shape[2] // self.num_heads)
+        q = self.q(x).unflatten(2, heads).transpose(1, 2)  # (B, heads, N, R / heads)
+        k, v = (part.unflatten(2, heads).transpose(1, 2) for part in self.kv(text).chunk(2, dim=2))
+        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        return self.proj(out.transpose(1, 2).flatten(2))  # (B, N, R)
+
+
+class SpaceTimeAdapter(nn.Module):
+    """A slim residual beside a spatial block: every position looks through time, then at the text tokens.
+
+    Down to R channels, temporal self-attention over all F frames at each of the N positions, cross-attention to the
+    text, up again through a layer that starts at zero: at first the adapter is the identity.
+    """
+
+    def __init__(self, width: int, adapter_width: int, *, num_heads: int, num_frames: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.down = nn.Linear(width, adapter_width)
+        self.norm_time = nn.LayerNorm(adapter_width, eps=1e-6)
+        self.temporal = Attention(adapter_width, num_heads=num_heads, qkv_bias=True)
+        self.norm_text = nn.LayerNorm(adapter_width, eps=1e-6)
+        self.cross = CrossAttention(adapter_width, num_heads)
+        self.up = nn.Linear(adapter_width, width)
+        self.register_buffer("frames", sincos_frames(num_frames, adapter_width)[None, :, None], persistent=False)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        """x (B, F, N, D), text (B, L, R), mask (B, L) bool -> (B, F, N, D)."""
+        b, f, n, _ = x.shape
+        h = self.down(self.norm(x))  # (B, F, N, R)
+        through_time = (self.norm_time(h) + self.frames).transpose(1, 2).flatten(0, 1)  # (B * N, F, R)
+        h = h + self.temporal(through_time).unflatten(0, (b, n)).transpose(1, 2)  # (B, F, N, R)
+        asked = self.cross(self.norm_text(h).flatten(1, 2), text, mask)  # (B, F * N, R)
+        return x + self.up(h + asked.unflatten(1, (f, n)))  # (B, F, N, D)
+
+
+class TemporalConvolution(nn.Module):
+    """A residual 3-D convolution over features, in R channels between two linear maps; the identity at the start."""
+
+    def __init__(self, width: int, adapter_width: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, adapter_width)
+        self.conv = nn.Conv3d(adapter_width, adapter_width, kernel_size=3, padding=1)
+        self.up = nn.Linear(adapter_width, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, F, N, D) with N a square grid of positions -> (B, F, N, D)."""
+        side = math.isqrt(x.shape[2])
+        h = self.down(x).unflatten(2, (side, side)).permute(0, 4, 1, 2, 3)  # (B, R, F, H, W)
+        h = functional.silu(self.conv(h)).permute(0, 2, 3, 4, 1).flatten(2, 3)  # (B, F, N, R)
+        return x + self.up(h)
+
+
+class TextProjection(nn.Module):
+    """Text features of width E -> what the backbone takes: a conditioning vector and adapter tokens."""
+
+    def __init__(self, text_width: int, width: int, adapter_width: int) -> None:
+        super().__init__()
+        self.pooled = nn.Sequential(nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width))
+        self.tokens = nn.Linear(text_width, adapter_width)
+        self.norm = nn.LayerNorm(adapter_width)
+
+    def forward(self, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """-> (B, D) for adaLN and (B, L, R) for cross-attention."""
+        return self.pooled(text.pooled), self.norm(self.tokens(text.tokens))

