@@ -1,0 +1,180 @@
+"""Clips and captions on disk -> ``Clip(video, text, name)``; the validation split; the order of an epoch.
+
+The form is ``NAME.gif`` beside ``NAME.txt``, sub-folders included. Frames are taken evenly over the clip, the shorter
+side is resized, the centre is cropped, transparency is laid on white. A name ``GROUP__REST`` puts a clip into a group
+(a signer, a source video) that the split keeps together. Clips stay in memory as uint8: 196 KB each at 16 x 64 x 64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from config import Config, UserError
+from utils.runtime import generator
+from utils.video import VideoError, frame_indices, from_uint8, read_gif, resize_and_crop
+
+MAX_CAPTION_BYTES = 10_000  # a caption is a sentence; anything longer is another file by mistake
+
+
+class DatasetError(UserError):
+    """The data folder holds nothing to train on."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """``video`` (3, F, H, W) float32 in [-1, 1]; ``text`` its caption; ``name`` its path in the folder, no suffix."""
+
+    video: Tensor
+    text: str
+    name: str
+
+
+class TextToSignDataset:
+    """The usable clips of a folder, in the order of their names.
+
+    ``problems`` names every file that was left out with its reason, ``remarks`` what was used but changed.
+    """
+
+    def __init__(self, folder: str | Path, *, num_frames: int, image_size: int) -> None:
+        """Decode the whole folder.
+
+        Raises:
+            DatasetError: no folder, or no usable pair in it.
+        """
+        self.folder = Path(folder)
+        self.problems: list[str] = []
+        self.remarks: list[str] = []
+        self.names: list[str] = []
+        self.texts: list[str] = []
+        self._frames: list[np.ndarray] = []  # each (F, H, W, 3) uint8
+        for gif, caption in tqdm(self._pairs(), desc="reading clips", unit="clip", delay=1, leave=False):
+            try:
+                text = read_caption(caption)
+                frames = self._read(gif, num_frames, image_size)
+            except (VideoError, DatasetError) as error:
+                self.problems.append(str(error))
+                continue
+            self.names.append(_name(gif, self.folder))
+            self.texts.append(text)
+            self._frames.append(frames)
+        if not self.names:
+            raise DatasetError(f"{self.folder} holds no usable clip. " + _summary(self.problems) + _CURE)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Clip:
+        return Clip(from_uint8(self._frames[index]), self.texts[index], self.names[index])
+
+    def frames(self, index: int) -> np.ndarray:
+        """(F, H, W, 3) uint8, as it is kept."""
+        return self._frames[index]
+
+    def videos(self, indices: list[int]) -> Tensor:
+        """(B, 3, F, H, W) float32 in [-1, 1]."""
+        return torch.stack([self[index].video for index in indices])
+
+    def statistics(self, indices: list[int]) -> tuple[Tensor, float]:
+        """Per-pixel mean over clips and frames (3, 1, H, W) float32, and the deviation of all pixels around it."""
+        total = torch.zeros(3, 1, *self._frames[0].shape[1:3], dtype=torch.float64)
+        squares = 0.0
+        for index in indices:
+            total += self[index].video.double().mean(1, keepdim=True)
+        mean = total / len(indices)
+        for index in indices:
+            squares += float((self[index].video.double() - mean).square().mean())
+        return mean.float(), (squares / len(indices)) ** 0.5
+
+    def _pairs(self) -> list[tuple[Path, Path]]:
+        """GIFs that have a caption; what has no partner goes to ``problems``."""
+        if not self.folder.is_dir():
+            raise DatasetError(f"DATA_DIR={self.folder} is no folder." + _CURE)
+        files = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in (".gif", ".txt"))
+        gifs = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".gif"}
+        captions = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
+        for key in sorted(gifs.keys() ^ captions.keys()):
+            wanted = f"no caption; wanted {key.name}.txt" if key in gifs else f"no clip; wanted {key.name}.gif"
+            self.problems.append(f"{gifs.get(key) or captions[key]}: {wanted} beside it")
+        return [(gifs[key], captions[key]) for key in sorted(gifs.keys() & captions.keys())]
+
+    def _read(self, gif: Path, num_frames: int, image_size: int) -> np.ndarray:
+        frames, _ = read_gif(gif)
+        if len(frames) < 2:
+            raise DatasetError(f"{gif}: one frame; wanted a clip of at least 2")
+        if len(frames) < num_frames:
+            self.remarks.append(f"{gif}: {len(frames)} frames, spread over NUM_FRAMES={num_frames} by repeating some")
+        return resize_and_crop(frames[frame_indices(len(frames), num_frames)], image_size)
+
+
+_CURE = (
+    " Put NAME.gif with NAME.txt there, name another folder with --set DATA_DIR=FOLDER, "
+    "or make clips: python main.py prepare-data"
+)
+
+
+def load_dataset(config: Config) -> TextToSignDataset:
+    """The dataset that the config names.
+
+    Raises:
+        DatasetError: as ``TextToSignDataset``.
+    """
+    return TextToSignDataset(config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE)
+
+
+def read_caption(path: Path) -> str:
+    """The caption in a UTF-8 file, white space folded.
+
+    Raises:
+        DatasetError: empty, too long, or not UTF-8.
+    """
+    size = path.stat().st_size
+    if size > MAX_CAPTION_BYTES:
+        raise DatasetError(f"{path}: {size:,} bytes; wanted a caption of at most {MAX_CAPTION_BYTES:,}")
+    try:
+        text = " ".join(path.read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: byte {error.start} is not UTF-8; save the caption as UTF-8") from error
+    if not text:
+        raise DatasetError(f"{path}: empty caption; wanted the text of the sign")
+    return text
+
+
+def split_indices(names: list[str], *, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """(training, validation) indices: whole groups held out in a seeded order, a function of names and seed alone.
+
+    At least one group is held out when ``fraction`` > 0 and there are two groups.
+    """
+    groups = sorted({_group(name) for name in names})
+    num_held_out = min(max(round(fraction * len(groups)), 1), len(groups) - 1) if fraction > 0 else 0
+    order = torch.randperm(len(groups), generator=generator(seed, "split"))
+    held_out = {groups[i] for i in order[:num_held_out].tolist()}
+    training = [i for i, name in enumerate(names) if _group(name) not in held_out]
+    return training, [i for i, name in enumerate(names) if _group(name) in held_out]
+
+
+def epoch_order(indices: list[int], *, seed: int, epoch: int) -> list[int]:
+    """The order of the training clips in an epoch, a pure function of (seed, epoch)."""
+    order = torch.randperm(len(indices), generator=generator(seed, "epoch", epoch))
+    return [indices[i] for i in order.tolist()]
+
+
+def _group(name: str) -> str:
+    """``folder/signer3__hello`` -> ``folder/signer3``; a name without ``__`` is a group of its own."""
+    return name.split("__", 1)[0]
+
+
+def _name(gif: Path, folder: Path) -> str:
+    return gif.relative_to(folder).with_suffix("").as_posix()
+
+
+def _summary(problems: list[str]) -> str:
+    if not problems:
+        return "It is empty of GIF files."
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"Left out: {problems[0]}{more}."

@@ -1,0 +1,306 @@
+"""Text2Sign on the command line: words to calls. A user's mistake becomes one clear line and exit code 2.
+
+Heavy imports stand inside the commands, so that ``--help``, ``config`` and a typo answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import config as settings
+from config import Config, ConfigError, UserError
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The command line as a namespace whose ``run`` is the command's function."""
+    parser = argparse.ArgumentParser(
+        prog="python main.py",
+        description="Train and sample a text-to-sign-language video diffusion model.",
+        epilog="Settings live in config.py; --preset picks a set of them, --set KEY=VALUE changes one. "
+        "Begin with: python main.py prepare-data --languages ase, then: python main.py train --preset demo",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_train(commands)
+    _add_sample(commands)
+    _add_evaluate(commands)
+    _add_prepare_data(commands)
+    _add_config(commands)
+    _add_checkpoints(commands)
+    _add_fix_config(commands)
+    return parser.parse_args(arguments)
+
+
+def _command(commands: argparse._SubParsersAction, name: str, run: object, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=argparse.RawTextHelpFormatter
+    )
+    command.set_defaults(run=run)
+    command.add_argument("--preset", default="default", metavar="NAME", help=f"one of: {', '.join(settings.PRESETS)}")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+        help="change one setting, for example --set BATCH_SIZE=2; may be repeated",
+    )  # fmt: skip
+    return command
+
+
+def _config(args: argparse.Namespace) -> Config:
+    return settings.make_config(args.preset, settings.parse_assignments(args.assignments))
+
+
+# ---- train -----------------------------------------------------------------------------------------------------------
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "train", train, "train a model, or go on with --resume")
+    command.add_argument(
+        "--resume", nargs="?", const="", default=None, metavar="PATH",
+        help="go on from the experiment's latest checkpoint, or from PATH",
+    )  # fmt: skip
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train to the end; 130 after an interruption, as shells expect."""
+    config = _config(args)
+    from methods.trainer import Trainer
+    from utils.checkpoint import latest_path
+
+    latest = latest_path(config)
+    resume = None if args.resume is None else Path(args.resume or latest)
+    trainer = Trainer(config, resume=resume)
+    if trainer.step >= trainer.num_steps:
+        print(f"{resume} is at step {trainer.step:,} of {trainer.num_steps:,}: finished. Raise NUM_EPOCHS to go on.")
+        return 0
+    finished = trainer.run()
+    print(f"{'Finished' if finished else 'Stopped'} at step {trainer.step:,} of {trainer.num_steps:,}; saved {latest}")
+    print(f"Logs: tensorboard --logdir {Path(config.LOG_DIR) / config.EXPERIMENT_NAME}")
+    if finished:
+        print(f"Next: python main.py evaluate --checkpoint {latest}")
+        return 0
+    again = "".join(f" --set {item}" for item in args.assignments)
+    preset = "" if args.preset == "default" else f" --preset {args.preset}"
+    print(f"Go on with: python main.py train{preset}{again} --resume")
+    return 130
+
+
+# ---- sample ----------------------------------------------------------------------------------------------------------
+
+
+def _add_sample(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "sample", sample, "write clips for prompts as GIF files")
+    command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
+    command.add_argument("--text", action="append", required=True, metavar="PROMPT", help="may be repeated")
+    command.add_argument("--num_samples", "--num-samples", type=int, default=1, metavar="N", help="clips per prompt")
+    command.add_argument("--eta", type=float, metavar="X", help="0: deterministic DDIM, 1: as random as DDPM")
+    command.add_argument(
+        "--guidance_scale", "--guidance-scale", type=float, metavar="X",
+        help="0 ignores the text, 1 is plain conditioning, > 1 exaggerates it",
+    )  # fmt: skip
+    command.add_argument("--steps", type=int, metavar="N", help="denoising steps, at most TIMESTEPS of the model")
+    command.add_argument("--sampler", metavar="NAME", help="ddim or ddpm")
+    command.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same clip, whatever the batch")
+    command.add_argument("--fps", type=int, metavar="N", help="frames per second of the written GIF")
+    command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/samples")
+    command.add_argument("--batch_size", "--batch-size", type=int, default=8, metavar="N", help="clips at a time")
+
+
+SAMPLING_FLAGS = {
+    "eta": "ETA", "guidance_scale": "GUIDANCE_SCALE", "steps": "INFERENCE_TIMESTEPS", "sampler": "SAMPLER",
+    "seed": "SEED", "fps": "FPS",
+}  # fmt: skip
+
+
+def sample(args: argparse.Namespace) -> int:
+    """Write ``num_samples`` clips for each prompt and print their paths."""
+    prompts = [" ".join(text.split()) for text in dict.fromkeys(args.text)]
+    if not all(prompts):
+        raise ConfigError("--text is empty; wanted a prompt, for example --text hello")
+    if args.num_samples < 1 or args.batch_size < 1:
+        found = f"--num_samples {args.num_samples} --batch_size {args.batch_size}"
+        raise ConfigError(f"{found}; wanted at least 1 of each.")
+    flags = {key: getattr(args, flag) for flag, key in SAMPLING_FLAGS.items() if getattr(args, flag) is not None}
+    loaded = _load(args, flags)
+    from tqdm import tqdm
+
+    from methods.sampler import Request, generate, sampling_settings, write_clips
+
+    config = loaded.config
+    requests = [Request(prompt, config.SEED, index) for prompt in prompts for index in range(args.num_samples)]
+    total = len(requests) * config.INFERENCE_TIMESTEPS
+    with tqdm(total=total, desc="sampling", unit="frame stack", dynamic_ncols=True) as bar:
+        clips = generate(
+            loaded.model, loaded.encoder, requests, **sampling_settings(config), batch_size=args.batch_size,
+            on_step=bar.update,
+        )  # fmt: skip
+    folder = Path(args.output) if args.output else Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "samples"
+    for path in write_clips(folder, requests, clips, config=config, step=loaded.step, fps=config.FPS):
+        print(path)
+    return 0
+
+
+def _load(args: argparse.Namespace, overrides: dict[str, object]) -> object:
+    """The model of ``--checkpoint``, or of the configured experiment; --set overrides what the checkpoint stored."""
+    assigned = settings.parse_assignments(args.assignments)
+    config = settings.make_config(args.preset, {**assigned, **_unlimited(overrides)})
+    from methods.sampler import load_model
+    from utils.checkpoint import latest_path
+
+    path = Path(args.checkpoint) if args.checkpoint else latest_path(config)
+    values = {key: settings.parse_value(key, value) for key, value in assigned.items()}
+    return load_model(path, {**values, **overrides})
+
+
+def _unlimited(overrides: dict[str, object]) -> dict[str, object]:
+    """Without what only the checkpoint can judge: its own TIMESTEPS limit the number of steps."""
+    return {key: value for key, value in overrides.items() if key != "INFERENCE_TIMESTEPS"}
+
+
+# ---- evaluate --------------------------------------------------------------------------------------------------------
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "evaluate", evaluate, "measure whether a model obeys its text")
+    command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
+    command.add_argument("--data", metavar="FOLDER", help="clips and captions; default: those it was trained on")
+    command.add_argument("--max_clips", "--max-clips", type=int, default=64, metavar="N", help="at most so many clips")
+    command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/evaluation_stepN")
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Print the table of scores; write them as JSON beside a contact sheet and the generated clips."""
+    loaded = _load(args, {"DATA_DIR": args.data} if args.data else {})
+    from dataset import load_dataset
+    from methods.evaluator import evaluate as run_evaluation
+    from methods.evaluator import format_report
+
+    config = loaded.config
+    data = load_dataset(config)
+    for problem in data.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    default = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / f"evaluation_step{loaded.step:06d}"
+    folder = Path(args.output) if args.output else default
+    report = run_evaluation(loaded, data, folder=folder, max_clips=args.max_clips)
+    print(format_report(report))
+    print(f"\nwritten: {folder / 'evaluation.json'}\ncontact sheet: {folder / 'contact_sheet.png'}")
+    return 0
+
+
+# ---- prepare-data ----------------------------------------------------------------------------------------------------
+
+
+def _add_prepare_data(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "prepare-data", prepare_data, "render real signers' fingerspelling as GIF + TXT pairs")
+    command.add_argument(
+        "--languages", nargs="+", metavar="CODE", help="ISO 639-3 codes, for example: ase asq gsg; default: all"
+    )
+    command.add_argument("--image-size", "--image_size", type=int, metavar="PX", help="default: IMAGE_SIZE")
+    command.add_argument("--num-frames", "--num_frames", type=int, metavar="N", help="default: NUM_FRAMES")
+    command.add_argument("--output", default="training_data", metavar="FOLDER", help="default: training_data")
+
+
+def prepare_data(args: argparse.Namespace) -> int:
+    """Write OUTPUT/LANGUAGE/*.gif with captions; what exists already is kept."""
+    flags = {"IMAGE_SIZE": args.image_size, "NUM_FRAMES": args.num_frames}
+    given = {key: value for key, value in flags.items() if value is not None}
+    assigned = settings.parse_assignments(args.assignments)
+    config = settings.make_config(args.preset, {**assigned, **given})
+    from utils.fingerspelling import render_lexicon
+
+    report = render_lexicon(
+        Path(args.output), languages=args.languages, image_size=config.IMAGE_SIZE, num_frames=config.NUM_FRAMES,
+        fps=config.FPS,
+    )  # fmt: skip
+    print(report)
+    return 0
+
+
+# ---- config, checkpoints, fix-config ---------------------------------------------------------------------------------
+
+
+def _add_config(commands: argparse._SubParsersAction) -> None:
+    _command(commands, "config", show_config, "show the effective settings and what differs from the defaults")
+
+
+def show_config(args: argparse.Namespace) -> int:
+    """Every setting with its value; changed ones are marked and show the default."""
+    config = _config(args)
+    changed = settings.differences(config, Config())
+    width = max(map(len, settings.field_types()))
+    for name, value in config.to_dict().items():
+        mark = f"   * default {changed[name][0]!r}" if name in changed else ""
+        print(f"{name:<{width}}  {value!r}{mark}")
+    print(f"{'INPUT_SHAPE':<{width}}  {config.INPUT_SHAPE}   (channels, frames, height, width)")
+    print(f"\npreset {args.preset}; {len(changed)} of {len(settings.field_types())} settings differ from the defaults")
+    return 0
+
+
+def _add_checkpoints(commands: argparse._SubParsersAction) -> None:
+    _command(commands, "checkpoints", list_checkpoints, "list the checkpoints of all experiments")
+
+
+def list_checkpoints(args: argparse.Namespace) -> int:
+    """One line a file; damaged ones are listed with the reason."""
+    folder = _config(args).CHECKPOINT_DIR
+    from utils import checkpoint
+
+    paths = checkpoint.find(folder)
+    if not paths:
+        print(f"No checkpoints in {folder}/. Make one: python main.py train")
+        return 0
+    print(f"{'step':>9}{'epoch':>7}{'size':>10}{'age':>8}  {'architecture':<24}path")
+    for path in paths:
+        found = checkpoint.summarise(path)
+        size, age = f"{found.size_bytes / 2**20:.1f} MiB", checkpoint.age(found.modified)
+        if found.problem:
+            print(f"{'-':>9}{'-':>7}{size:>10}{age:>8}  {'unusable':<24}{path}: {found.problem}")
+        else:
+            print(f"{found.step:>9,}{found.epoch:>7,}{size:>10}{age:>8}  {found.architecture:<24}{path}")
+    return 0
+
+
+def _add_fix_config(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "fix-config", fix_config, "make config.py fit the model in a checkpoint")
+    command.add_argument("--checkpoint", required=True, metavar="PATH")
+    command.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
+    command.add_argument("--file", default=settings.__file__, metavar="PATH", help="default: the project's config.py")
+
+
+def fix_config(args: argparse.Namespace) -> int:
+    """Rewrite the model keys' literals in config.py, show the diff, keep a backup."""
+    from utils import checkpoint
+    from utils.config_file import replace_file, rewrite_defaults, unified_diff
+
+    path, file = Path(args.checkpoint), Path(args.file)
+    stored = checkpoint.config_of(checkpoint.load(path), path)
+    old = file.read_text(encoding="utf-8")
+    new = rewrite_defaults(old, {key: getattr(stored, key) for key in settings.MODEL_KEYS})
+    if old == new:
+        print(f"{file} fits {path} already.")
+        return 0
+    print(unified_diff(old, new, file.name))
+    if args.dry_run:
+        print("Dry run: nothing was written.")
+        return 0
+    backup = replace_file(file, new)
+    print(f"{file} now fits {path}. The old file is {backup}")
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Learning rate, weight averaging and the optimiser: rate and decay are pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from config import Config
+from diffusion.text2sign import Text2Sign
+
+
+def learning_rate(config: Config, step: int, num_steps: int) -> float:
+    """Linear warm-up, flat, then (``cosine``) half a cosine from LR_DECAY_START of the run to zero at its end."""
+    rate = config.LEARNING_RATE * min(1.0, (step + 1) / max(1, config.WARMUP_STEPS))
+    start = config.LR_DECAY_START * num_steps
+    if config.LR_DECAY == "cosine" and step > start:
+        rate *= 0.5 * (1 + math.cos(math.pi * (step - start) / max(1.0, num_steps - start)))
+    return rate
+
+
+def ema_decay(config: Config, step: int) -> float:
+    """Share of the old average that survives an update after ``step`` steps, EMA_EVERY steps in one."""
+    return min(config.EMA_DECAY, (1 + step) / (10 + step)) ** config.EMA_EVERY
+
+
+def ema_initial_share(config: Config, num_steps: int) -> float:
+    """How much of the average after ``num_steps`` is still the initial weights: the product of all decays."""
+    updates = range(config.EMA_EVERY, num_steps + 1, config.EMA_EVERY)
+    return math.prod(ema_decay(config, step) for step in updates)
+
+
+class Ema:
+    """An exponential moving average of the trainable parameters, float32, on the host or beside the model."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        trainable = [(name, p.detach()) for name, p in model.named_parameters() if p.requires_grad]
+        self.average = {name: p.to(device, copy=True) for name, p in trainable}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, decay: float) -> None:
+        parameters = dict(model.named_parameters())
+        current = [parameters[name].detach().to(own.device) for name, own in self.average.items()]
+        torch._foreach_lerp_(list(self.average.values()), current, 1.0 - decay)
+
+    @contextmanager
+    def applied_to(self, model: nn.Module) -> Iterator[None]:
+        """The model with averaged weights, for previews; its own come back afterwards, whatever happens."""
+        parameters = dict(model.named_parameters())
+        own = {name: parameters[name].data for name in self.average}
+        try:
+            for name, average in self.average.items():
+                parameters[name].data = average.to(parameters[name].device)
+            yield
+        finally:
+            for name, value in own.items():
+                parameters[name].data = value
+
+
+def make_optimizer(model: Text2Sign, config: Config) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019); weight decay on matrices only, never on biases and norms."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": config.WEIGHT_DECAY},
+        {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    betas = (config.ADAM_BETA1, config.ADAM_BETA2)
+    return torch.optim.AdamW(groups, lr=config.LEARNING_RATE, betas=betas, fused=True)

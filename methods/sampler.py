@@ -1,0 +1,167 @@
+"""Checkpoint + prompts -> clips on disk. ``sample``, ``evaluate`` and the trainer's previews share this one path."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from config import MODEL_KEYS, Config, make_config
+from diffusion.text2sign import Text2Sign, create_text2sign
+from models.text_encoder import TextEncoder, TextEncoderError
+from utils import checkpoint, runtime
+from utils.video import to_uint8, write_gif
+
+
+@dataclass(frozen=True)
+class Request:
+    """One clip to make: the ``index``-th of ``prompt`` under ``seed``. The three alone decide its noise."""
+
+    prompt: str
+    seed: int
+    index: int = 0
+
+    def noise(self) -> torch.Generator:
+        return runtime.generator(self.seed, "sample", self.prompt, self.index)
+
+
+@dataclass
+class LoadedModel:
+    """A model ready to sample, with the settings and the step that it comes from."""
+
+    model: Text2Sign
+    encoder: TextEncoder
+    config: Config
+    step: int
+    path: Path
+
+
+def load_model(path: Path, overrides: dict[str, object] | None = None) -> LoadedModel:
+    """The averaged weights of a checkpoint, on the device of its config; ``overrides`` change what is not the model.
+
+    Raises:
+        CheckpointError: the file cannot be used, or an override contradicts the model that it holds.
+        TextEncoderError: the encoder cannot be loaded or is another one.
+    """
+    content = checkpoint.load(path)
+    stored = checkpoint.config_of(content, path)
+    config = make_config("default", {**stored.to_dict(), **(overrides or {})})
+    for key in MODEL_KEYS:
+        if getattr(config, key) != getattr(stored, key):
+            raise checkpoint.CheckpointError(
+                f"{path} holds {key}={getattr(stored, key)!r}; {getattr(config, key)!r} was asked for. "
+                f"Leave {key} out: a checkpoint's model cannot be changed by --set."
+            )
+    device, dtype = runtime.prepare(config)
+    encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH)
+    check_encoder(content["encoder"], encoder, path)
+    model = create_text2sign(config, encoder)
+    load_weights(model, {**content["model"], **(content["ema"] or {})}, path)
+    model.autocast_dtype = dtype
+    return LoadedModel(model.to(device).eval(), encoder, config, content["step"], path)
+
+
+def load_weights(model: Text2Sign, weights: dict[str, Tensor], path: Path) -> None:
+    """Strictly: every tensor of the model comes from the file, every tensor of the file goes into the model.
+
+    Raises:
+        CheckpointError: names the first tensor that does not fit.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise checkpoint.CheckpointError(f"{path} does not fit the model of its own config: {reason}") from error
+
+
+def encoder_identity(encoder: TextEncoder) -> dict[str, str | int]:
+    """What a checkpoint remembers of the frozen encoder."""
+    return {"name": encoder.name, "width": encoder.width, "fingerprint": encoder.fingerprint}
+
+
+def check_encoder(stored: dict[str, str | int], encoder: TextEncoder, path: Path) -> None:
+    """Raises:
+    TextEncoderError: the loaded encoder has other weights than the one that the checkpoint was trained with.
+    """
+    if stored["fingerprint"] != encoder.fingerprint:
+        raise TextEncoderError(
+            f"{path} was trained with TEXT_ENCODER={stored['name']} (fingerprint {stored['fingerprint']}); "
+            f"{encoder.name} here has fingerprint {encoder.fingerprint}. Use the files that it was trained with."
+        )
+
+
+def generate(
+    model: Text2Sign,
+    encoder: TextEncoder,
+    requests: list[Request],
+    *,
+    num_steps: int,
+    sampler: str = "ddim",
+    eta: float = 0.0,
+    guidance_scale: float = 1.0,
+    batch_size: int = 8,
+    on_step: Callable[[int], object] = lambda num_clips: None,
+) -> list[np.ndarray]:
+    """Clips (F, H, W, 3) uint8, one a request, in their order; a clip does not depend on its neighbours.
+
+    ``on_step`` hears the number of clips after each denoising step.
+    """
+    clips: list[np.ndarray] = []
+    for start in range(0, len(requests), batch_size):
+        batch = requests[start : start + batch_size]
+        video = model.sample(
+            encoder.encode([request.prompt for request in batch]),
+            [request.noise() for request in batch],
+            num_steps=num_steps,
+            sampler=sampler,
+            eta=eta,
+            guidance_scale=guidance_scale,
+            on_step=partial(on_step, len(batch)),
+        )
+        clips += [to_uint8(clip.cpu()) for clip in video]
+    return clips
+
+
+def sampling_settings(config: Config) -> dict[str, float | int | str]:
+    """The keyword arguments of ``generate`` that the config decides."""
+    return {
+        "num_steps": config.INFERENCE_TIMESTEPS,
+        "sampler": config.SAMPLER,
+        "eta": config.ETA,
+        "guidance_scale": config.GUIDANCE_SCALE,
+    }
+
+
+def write_clips(
+    folder: Path, requests: list[Request], clips: list[np.ndarray], *, config: Config, step: int, fps: int
+) -> list[Path]:
+    """One GIF a clip. The name and the GIF's comment tell everything that decided its content."""
+    paths = []
+    for request, clip in zip(requests, clips, strict=True):
+        facts = {"prompt": request.prompt, "seed": request.seed, "index": request.index, "step": step}
+        facts |= {"experiment": config.EXPERIMENT_NAME, **sampling_settings(config)}
+        path = folder / f"{file_stem(request.prompt)}_{_short_settings(config, step)}_seed{request.seed}"
+        path = path.with_name(f"{path.name}_{request.index:02d}.gif")
+        write_gif(path, clip, fps=fps, comment=json.dumps(facts, ensure_ascii=False))
+        paths.append(path)
+    return paths
+
+
+def file_stem(prompt: str) -> str:
+    """A prompt as a file name: readable, ASCII, and distinct for prompts that differ only in what was dropped."""
+    words = re.sub(r"[^A-Za-z0-9]+", "-", prompt).strip("-")[:60] or "prompt"
+    plain = words.replace("-", " ") == prompt
+    return words if plain else f"{words}-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}"
+
+
+def _short_settings(config: Config, step: int) -> str:
+    noise = "ddpm" if config.SAMPLER == "ddpm" else f"eta{config.ETA:g}"
+    return f"step{step:06d}_{config.INFERENCE_TIMESTEPS}x{noise}_guide{config.GUIDANCE_SCALE:g}"

@@ -1,0 +1,61 @@
+"""Rewriting literals in ``config.py``: only the values of the named settings change, comments and layout survive."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from config import ConfigError
+
+
+def rewrite_defaults(source: str, values: dict[str, Any]) -> str:
+    """``source`` of config.py with the default of every setting in ``values`` replaced by its literal.
+
+    Raises:
+        ConfigError: a setting that the class ``Config`` does not declare with a literal default.
+    """
+    literals = _default_literals(source)
+    unknown = sorted(set(values) - set(literals))
+    if unknown:
+        raise ConfigError(f"config.py declares no literal default for {', '.join(unknown)}; nothing was changed.")
+    lines = source.splitlines(keepends=True)
+    for name, node in literals.items():
+        if name in values and ast.literal_eval(node) != values[name]:
+            line = lines[node.lineno - 1].encode()  # ast counts columns in bytes
+            replaced = line[: node.col_offset] + _literal(values[name]).encode() + line[node.end_col_offset :]
+            lines[node.lineno - 1] = replaced.decode()
+    return "".join(lines)
+
+
+def unified_diff(old: str, new: str, name: str) -> str:
+    """What changes, as ``diff -u`` shows it; empty if nothing does."""
+    return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, f"{name} (fixed)"))
+
+
+def replace_file(path: Path, text: str) -> Path:
+    """Write ``text`` to ``path`` in one step, after a copy of what stood there; returns the copy's path."""
+    backup = path.with_name(f"{path.name}.bak-{time.strftime('%Y%m%d-%H%M%S')}")
+    shutil.copy2(path, backup)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return backup
+
+
+def _default_literals(source: str) -> dict[str, ast.expr]:
+    """Name -> node of the value, for one-line literal defaults of the class ``Config``."""
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == "Config"]
+    found = {}
+    for node in classes[0].body if classes else []:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant):
+            found[ast.unparse(node.target)] = node.value
+    return found
+
+
+def _literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) and '"' not in value and "\\" not in value else repr(value)
