@@ -64,8 +64,7 @@ def from_uint8(frames: np.ndarray) -> Tensor:
         VideoError: another shape or type.
     """
     _check_frames(frames)
-    levels = torch.from_numpy(np.array(frames.transpose(3, 0, 1, 2), dtype=np.float32, order="C"))
-    return levels / 127.5 - 1.0
+    return torch.from_numpy(np.array(frames.transpose(3, 0, 1, 2), dtype=np.float32, order="C")) / 127.5 - 1.0
 
 
 def frame_indices(num_source: int, num_frames: int) -> np.ndarray:
@@ -124,12 +123,11 @@ def encode_gif(frames: np.ndarray, *, fps: int, comment: str = "") -> bytes:
         VideoError: other frames, ``fps`` outside 1-50, or a side above 4,096 px.
     """
     _check_frames(frames)
-    num_frames, height, width, _ = frames.shape
+    num_frames, height, width = frames.shape[:3]
     if not 1 <= fps <= MAX_FPS:
         raise VideoError(f"The clip asks for {fps} frames per second; wanted 1 to {MAX_FPS}.")
     _check_extent("The clip", num_frames, height, width)
-    parts = [b"GIF89a", struct.pack("<HHBBB", width, height, 0x70, 0, 0)]
-    parts.append(b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")
+    parts = [b"GIF89a", struct.pack("<HHBBB", width, height, 0x70, 0, 0), b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"]
     if comment:
         parts.append(b"\x21\xfe" + _sub_blocks(comment.encode("utf-8")))
     for frame, delay in zip(frames, frame_delays(num_frames, fps=fps), strict=True):
@@ -150,7 +148,10 @@ def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
     Raises:
         VideoError: not a GIF, empty, cut short, damaged, or too large to be opened safely.
     """
-    data = _read_bytes(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise VideoError(f"{path} cannot be read: {error.strerror or error}; wanted a GIF file.") from error
     width, height, delays = _scan(path, data)
     _check_extent(path, len(delays), height, width)
     frames = np.empty((len(delays), height, width, 3), dtype=np.uint8)
@@ -163,9 +164,8 @@ def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
                 layer = image.convert("RGBA").crop((0, 0, width, height))
                 frames[index] = np.asarray(Image.alpha_composite(white, layer))[..., :3]
     except DAMAGED as error:
-        raise VideoError(
-            f"{path}: frame {index + 1} of {len(frames)} cannot be decoded ({error}); wanted a whole GIF."
-        ) from error
+        found = f"frame {index + 1} of {len(frames)} cannot be decoded ({error})"
+        raise VideoError(f"{path}: {found}; wanted a whole GIF.") from error
     return frames, delays
 
 
@@ -174,6 +174,8 @@ def _scan(path: Path, data: bytes) -> tuple[int, int, list[int]]:
 
     A file that was cut anywhere is found out here; Pillow takes a missing tail for the end of the clip.
     """
+    if not data:
+        raise VideoError(f"{path} is empty (0 bytes); wanted a GIF.")
     if data[:6] not in (b"GIF87a", b"GIF89a"):
         raise VideoError(f"{path} begins with {data[:6]!r}; wanted a GIF, which begins with 'GIF89a'.")
     delays: list[int] = []
@@ -195,11 +197,10 @@ def _scan(path: Path, data: bytes) -> tuple[int, int, list[int]]:
             elif kind == 0:
                 at += 1  # stray padding between blocks, which every player skips
             else:
-                raise VideoError(f"{path} is damaged: byte {at} is 0x{kind:02x}; wanted the start of a GIF block.")
+                raise VideoError(f"{path} is damaged: byte {at} is 0x{kind:02x}; wanted a GIF block's first byte.")
     except (IndexError, struct.error):
-        raise VideoError(
-            f"{path} was cut short after {len(data)} bytes, in or behind frame {len(delays)}; wanted a whole GIF."
-        ) from None
+        found = f"was cut short after {len(data)} bytes, in or behind frame {len(delays)}"
+        raise VideoError(f"{path} {found}; wanted a whole GIF.") from None
     if not delays:
         raise VideoError(f"{path} is a GIF without any frame; wanted at least one.")
     return width, height, delays
@@ -216,16 +217,6 @@ def _check_extent(path: Path | str, num_frames: int, height: int, width: int) ->
             f"{path} holds {num_frames} frames of {width}x{height}, {num_frames * height * width} px in all; "
             f"wanted at most {MAX_PIXELS}. Make it smaller or shorter."
         )
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise VideoError(f"{path} cannot be read: {error.strerror or error}; wanted a GIF file.") from error
-    if not data:
-        raise VideoError(f"{path} is empty (0 bytes); wanted a GIF.")
-    return data
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -259,8 +250,8 @@ def _encode_frame(frame: np.ndarray) -> bytes:
     while data[at] == 0x21:
         at = _skip_sub_blocks(data, at + 2)
     flags = 0x80 | (data[10] & 0x07)
-    pixels = at + 10
-    return data[at : at + 9] + bytes([flags]) + data[13:palette_end] + data[pixels : _skip_sub_blocks(data, pixels + 1)]
+    pixels = data[at + 10 : _skip_sub_blocks(data, at + 11)]
+    return data[at : at + 9] + bytes([flags]) + data[13:palette_end] + pixels
 
 
 def _index_colours(frame: np.ndarray) -> Image.Image:
@@ -318,9 +309,9 @@ def contact_sheet(
         _band(labels, [row[start : start + per_band] for row in cells], columns[start : start + per_band])
         for start in range(0, len(columns), per_band)
     ]
-    sheet = Image.new("RGB", (bands[0].width, len(bands) * bands[0].height), "white")
+    sheet = Image.new("RGB", (max(band.width for band in bands), sum(band.height for band in bands)), "white")
     for index, band in enumerate(bands):
-        sheet.paste(band, (0, index * band.height))
+        sheet.paste(band, (0, sum(earlier.height for earlier in bands[:index])))
     return sheet
 
 
@@ -351,7 +342,5 @@ def _band(labels: list[str], cells: list[list[Image.Image]], titles: list[str], 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """``text``, or as much of it as fits ``width`` px with three dots behind it."""
-    kept = text
-    while kept and font.getlength(kept if kept == text else kept + "...") > width:
-        kept = kept[:-1]
-    return kept if kept == text else kept + "..."
+    fitting = (text[:end] + "..." for end in range(len(text), 0, -1))
+    return next((t for t in (text, *fitting) if font.getlength(t) <= width), "")

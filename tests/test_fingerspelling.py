@@ -1,0 +1,148 @@
+"""utils/fingerspelling.py: the lexicon -> GIF and TXT pairs, reused where nothing changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import fingerspelling as fs
+from utils.pose_drawing import PoseError
+from utils.video import read_gif
+
+SMALL = {"image_size": 16, "num_frames": 4, "fps": 8}
+
+
+@pytest.fixture(scope="module")
+def index() -> list[fs.Entry]:
+    return fs.read_index(fs.lexicon_folder())
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, fs.LexiconReport]:
+    output = tmp_path_factory.mktemp("data")
+    return output, fs.render_lexicon(output, languages=["ase"], **SMALL)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_american_letters_become_26_pairs_of_clip_and_caption(rendered):
+    output, report = rendered
+    assert report.written == tuple(f"ase_{chr(65 + i)}" for i in range(26))
+    assert not (report.reused or report.skipped or report.failed)
+    for name in report.written:
+        frames, delays = read_gif(output / "ase" / f"{name}.gif")
+        assert frames.shape == (4, 16, 16, 3) and sum(delays) == 500
+    assert (output / "ase" / "ase_Q.txt").read_text() == "letter Q in American Sign Language\n"
+
+
+def test_a_clip_says_where_it_comes_from(rendered):
+    with Image.open(rendered[0] / "ase" / "ase_A.gif") as image:
+        comment = image.info["comment"].decode()
+    assert comment.startswith("letter A in American Sign Language; spoken-to-signed (MIT), ase/")
+
+
+def test_running_again_reuses_what_is_there_and_renders_only_what_was_touched(rendered):
+    output, first = rendered
+    before = contents(output / "ase")
+    assert fs.render_lexicon(output, languages=["ase"], **SMALL).reused == first.written
+    (output / "ase" / "ase_B.gif").write_bytes(b"damaged")
+    (output / "ase" / "ase_C.txt").unlink()
+    (output / "ase" / "ase_D.txt").write_text("another caption")
+    again = fs.render_lexicon(output, languages=["ase"], **SMALL)
+    assert again.written == ("ase_B", "ase_C", "ase_D") and len(again.reused) == 23
+    assert contents(output / "ase") == before
+
+
+def test_other_settings_or_overwriting_render_everything_anew(rendered, tmp_path: Path):
+    fs.render_lexicon(tmp_path, languages=["ase"], **SMALL)
+    assert len(fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, overwrite=True).written) == 26
+    assert contents(tmp_path / "ase") == contents(rendered[0] / "ase")
+    assert len(fs.render_lexicon(tmp_path, languages=["ase"], **{**SMALL, "fps": 10}).written) == 26
+
+
+def test_the_number_of_processes_changes_no_byte(rendered, tmp_path: Path):
+    fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, num_processes=2)
+    assert contents(tmp_path / "ase") == contents(rendered[0] / "ase")
+
+
+def test_french_rows_that_repeat_american_files_are_skipped_and_named(index: list[fs.Entry]):
+    chosen, skipped = fs.select_entries(index, None)
+    assert len(chosen) == 600 and len({entry.source for entry in chosen}) == 600
+    assert [name for name, _ in skipped] == [f"fsl_{chr(65 + i)}" for i in range(26)]
+    assert skipped[0][1].startswith("fsl A repeats ase/")
+
+
+def test_french_alone_repeats_nothing_and_is_rendered(index: list[fs.Entry]):
+    chosen, skipped = fs.select_entries(index, ["fsl"])
+    assert len(chosen) == 26 and not skipped
+    assert chosen[0].caption == "letter A in French Sign Language"
+
+
+def test_languages_keep_to_what_was_asked(index: list[fs.Entry]):
+    chosen, _ = fs.select_entries(index, ["swl", "ase", "swl"])
+    assert {entry.language for entry in chosen} == {"ase", "swl"} and len(chosen) == 26 + 29
+
+
+def test_an_unknown_language_is_named_with_the_nearest_and_all_known(tmp_path: Path):
+    for wrong, nearest in (("ASE", "ase"), ("German", "gsg"), ("uk", "ukl")):
+        with pytest.raises(fs.LexiconError, match=rf"'{wrong}'\. Did you mean {nearest}\? Known: ase, asq, .*, ukl\.$"):
+            fs.render_lexicon(tmp_path, languages=["ase", wrong], **SMALL)
+    with pytest.raises(fs.LexiconError, match="No sign language"):
+        fs.render_lexicon(tmp_path, languages=[], **SMALL)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fs.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(fs.LexiconError, match=r"Run: pip install -r requirements-demo\.txt"):
+        fs.render_lexicon(tmp_path, languages=["ase"], **SMALL)
+
+
+def test_a_clip_that_cannot_be_drawn_is_named_and_the_others_are_written(tmp_path: Path):
+    report = fs.render_lexicon(tmp_path, languages=["gss"], **SMALL)
+    assert [name for name, _ in report.failed] == ["gss_Omicron", "gss_Phi"]  # coordinates up to 3,751
+    assert all("of the frames; wanted at least 50%" in reason for _, reason in report.failed)
+    assert len(report.written) == 22 and len(list((tmp_path / "gss").glob("*.gif"))) == 22
+    assert len(fs.render_lexicon(tmp_path, languages=["gss"], **SMALL).failed) == 2
+
+
+@pytest.mark.parametrize("data", [b"", b"no pose", bytes(200)])
+def test_an_unreadable_pose_file_is_an_error_with_its_name(tmp_path: Path, data: bytes):
+    (tmp_path / "bad.pose").write_bytes(data)
+    with pytest.raises(PoseError, match=r"bad\.pose"):
+        fs.read_points(tmp_path / "bad.pose")
+
+
+def test_a_pose_file_cut_anywhere_is_an_error(tmp_path: Path, index: list[fs.Entry]):
+    data = (fs.lexicon_folder() / index[0].source).read_bytes()
+    for share in (0.01, 0.05, 0.3, 0.9):
+        (tmp_path / "cut.pose").write_bytes(data[: int(share * len(data))])
+        with pytest.raises(PoseError, match=r"cut\.pose"):
+            fs.read_points(tmp_path / "cut.pose")
+
+
+def test_italian_left_hands_are_drawn_as_right_hands(index: list[fs.Entry]):
+    entry = next(e for e in index if e.language == "ise" and e.letter == "A")
+    points = fs.read_points(fs.lexicon_folder() / entry.source)
+    assert np.isnan(points.hands[1]).all() and not np.isnan(points.hands[0]).all()
+    assert np.isfinite(fs.clean(points).hands[1]).all()
+
+
+def test_the_picture_does_not_depend_on_how_many_frames_are_taken(index: list[fs.Entry]):
+    points = fs.read_points(fs.lexicon_folder() / index[9].source)
+    one, three = (fs.render_points(points, image_size=32, num_frames=n) for n in (1, 3))
+    np.testing.assert_array_equal(one[0], three[1])
+
+
+def test_a_report_prints_counts_and_names_every_row_that_gave_no_clip():
+    report = fs.LexiconReport(("ase_A",), ("ase_B", "ase_C"), (("fsl_A", "repeats ase"),), (("gss_Phi", "no hand"),))
+    assert str(report).splitlines() == [
+        "1 clips written, 2 reused.",
+        "skipped: fsl_A: repeats ase",
+        "failed: gss_Phi: no hand",
+    ]

