@@ -1,0 +1,227 @@
+"""dataset.py: pairs, bad files that are named, statistics, the split, the order of an epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from config import UserError
+from dataset import MAX_CAPTION_BYTES, DatasetError, TextToSignDataset, epoch_order, read_caption, split_indices
+from tests.conftest import CAPTIONS, moving_square, write_pair
+
+
+def read(folder: Path, num_frames: int = 4, image_size: int = 16) -> TextToSignDataset:
+    return TextToSignDataset(folder, num_frames=num_frames, image_size=image_size)
+
+
+# ---- Pairs ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_pair_is_a_clip_in_the_order_of_names(clips_folder: Path) -> None:
+    data = read(clips_folder)
+    assert len(data) == 8 and data.problems == [] and data.remarks == []
+    assert data.names == sorted(data.names) and set(data.texts) == set(CAPTIONS)
+    assert data.texts[data.names.index("signer2__clip6")] == CAPTIONS[6]
+
+
+def test_a_clip_has_the_stated_shape_range_and_pixels(clips_folder: Path) -> None:
+    data = read(clips_folder)
+    index = data.names.index("signer0__clip0")
+    clip = data[index]
+    assert clip.video.shape == (3, 4, 16, 16) and clip.video.dtype == torch.float32
+    np.testing.assert_array_equal(data.frames(index), moving_square(0))
+    torch.testing.assert_close(clip.video, torch.from_numpy(moving_square(0)).permute(3, 0, 1, 2) / 127.5 - 1)
+    assert (clip.text, clip.name) == ("hello", "signer0__clip0")
+    torch.testing.assert_close(data.videos([index, 3])[0], clip.video)
+
+
+def test_sub_folders_and_upper_case_suffixes_belong_to_the_data(tmp_path: Path) -> None:
+    write_pair(tmp_path / "a" / "b", "deep", moving_square(0), "deep down")
+    write_pair(tmp_path, "loud", moving_square(1), "loud")
+    (tmp_path / "loud.gif").rename(tmp_path / "loud.GIF")
+    (tmp_path / "loud.txt").rename(tmp_path / "loud.Txt")
+    (tmp_path / "notes.md").write_text("no clip")
+    data = read(tmp_path)
+    assert (data.names, data.texts, data.problems) == (["a/b/deep", "loud"], ["deep down", "loud"], [])
+
+
+def test_a_name_with_dots_keeps_them(tmp_path: Path) -> None:
+    write_pair(tmp_path, "hello.take", moving_square(0), "one")
+    write_pair(tmp_path, "hello.other", moving_square(1), "two")
+    assert read(tmp_path).names == ["hello.other", "hello.take"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xef\xbb\xbfhello  you\r\n", b"  hello\n you", "hello\u00a0you".encode()],
+    ids=["bom", "lines", "nbsp"],
+)
+def test_captions_lose_byte_order_marks_and_spare_white_space(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    assert read_caption(path) == "hello you"
+
+
+def test_a_longer_clip_is_thinned_evenly_and_a_shorter_one_repeated_and_remarked(tmp_path: Path) -> None:
+    levels = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((8, 16, 16, 3), dtype=np.uint8)
+    gif = write_pair(tmp_path, "eight", levels, "eight")
+    assert read(tmp_path, num_frames=4).frames(0)[:, 0, 0, 0].tolist() == [1, 3, 5, 7]
+    assert read(tmp_path, num_frames=8).remarks == []
+    data = read(tmp_path, num_frames=16)
+    assert data.frames(0)[:, 0, 0, 0].tolist() == [frame for frame in range(8) for _ in range(2)]
+    assert data.remarks == [f"{gif}: 8 frames, spread over NUM_FRAMES=16 by repeating some"] and data.problems == []
+
+
+def test_a_wide_clip_loses_both_ends(tmp_path: Path) -> None:
+    wide = np.zeros((3, 16, 32, 3), dtype=np.uint8)
+    wide[:, :, 8:24] = 255
+    write_pair(tmp_path, "wide", wide, "wide")
+    assert bool((read(tmp_path).frames(0) == 255).all())
+
+
+# ---- Bad files ------------------------------------------------------------------------------------------------------
+
+
+def break_pair(folder: Path, fault: str) -> None:
+    """A pair named ``bad`` in ``folder`` with one thing wrong."""
+    gif = write_pair(folder, "bad", moving_square(1), "text")
+    if fault == "no caption":
+        gif.with_suffix(".txt").unlink()
+    elif fault == "no clip":
+        gif.unlink()
+    elif fault == "empty caption":
+        gif.with_suffix(".txt").write_text(" \n\t")
+    elif fault == "zero bytes":
+        gif.write_bytes(b"")
+    elif fault == "truncated":
+        gif.write_bytes(gif.read_bytes()[:-40])
+    elif fault == "no gif":
+        gif.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    elif fault == "one frame":
+        write_pair(folder, "bad", moving_square(1)[:1], "text")
+    elif fault == "not utf-8":
+        gif.with_suffix(".txt").write_bytes("gr\u00fc\u00df".encode("latin-1"))
+    elif fault == "huge caption":
+        gif.with_suffix(".txt").write_text("x" * (MAX_CAPTION_BYTES + 1))
+    elif fault == "dangling caption":
+        gif.with_suffix(".txt").unlink()
+        gif.with_suffix(".txt").symlink_to(folder / "nowhere")
+
+
+BAD = [
+    ("no caption", "bad.gif: no caption; wanted bad.txt beside it"),
+    ("no clip", "bad.txt: no clip; wanted bad.gif beside it"),
+    ("empty caption", "bad.txt: empty caption"),
+    ("zero bytes", "bad.gif is empty (0 bytes)"),
+    ("truncated", "bad.gif was cut short"),
+    ("no gif", "bad.gif begins with"),
+    ("one frame", "bad.gif: one frame; wanted a clip of at least 2"),
+    ("not utf-8", "bad.txt: byte 2 is not UTF-8"),
+    ("huge caption", "bad.txt: 10,001 bytes; wanted a caption of at most 10,000"),
+    pytest.param(
+        "dangling caption",
+        "bad.txt",
+        marks=pytest.mark.xfail(
+            strict=True, reason="bug: read_caption lets OSError through, which ends in a traceback"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("fault", "reason"), BAD)
+def test_a_bad_file_is_named_with_its_reason_and_the_rest_is_used(tmp_path: Path, fault: str, reason: str) -> None:
+    write_pair(tmp_path, "good", moving_square(0), "fine")
+    break_pair(tmp_path, fault)
+    data = read(tmp_path)
+    assert data.names == ["good"]
+    assert len(data.problems) == 1 and reason in data.problems[0] and str(tmp_path) in data.problems[0]
+
+
+@pytest.mark.parametrize(("fault", "reason"), BAD)
+def test_with_no_usable_clip_left_the_first_reason_is_the_error(tmp_path: Path, fault: str, reason: str) -> None:
+    break_pair(tmp_path, fault)
+    with pytest.raises(DatasetError) as caught:
+        read(tmp_path)
+    message = str(caught.value)
+    assert "holds no usable clip" in message and reason in message and "\n" not in message
+
+
+@pytest.mark.xfail(
+    strict=True, reason="bug: _pairs keys files by name without suffix, so one of the two vanishes unnamed"
+)
+def test_two_clips_that_differ_only_in_the_case_of_the_suffix_do_not_vanish(tmp_path: Path) -> None:
+    write_pair(tmp_path, "twice", moving_square(0), "one")
+    (tmp_path / "twice.GIF").write_bytes((tmp_path / "twice.gif").read_bytes())
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.xfail("this file system does not tell them apart")
+    data = read(tmp_path)
+    assert len(data) + len(data.problems) + len(data.remarks) == 2
+
+
+def test_a_missing_folder_and_an_empty_one_say_what_to_do(tmp_path: Path) -> None:
+    for folder, found in ((tmp_path / "none", "is no folder"), (tmp_path, "It is empty of GIF files")):
+        with pytest.raises(DatasetError, match=found) as caught:
+            read(folder)
+        assert "python main.py prepare-data" in str(caught.value) and isinstance(caught.value, UserError)
+
+
+# ---- Statistics -----------------------------------------------------------------------------------------------------
+
+
+def test_statistics_are_those_of_numpy_over_the_named_clips(clips_folder: Path) -> None:
+    data, indices = read(clips_folder), [0, 2, 5]
+    mean, deviation = data.statistics(indices)
+    stack = np.stack([data[i].video.double().numpy() for i in indices])  # (clips, 3, F, H, W)
+    wanted = stack.mean(axis=(0, 2), keepdims=True)
+    assert mean.shape == (3, 1, 16, 16) and mean.dtype == torch.float32
+    np.testing.assert_allclose(mean.numpy(), wanted[0], atol=1e-6)
+    assert deviation == pytest.approx(float(np.sqrt(np.square(stack - wanted).mean())), rel=1e-9)
+
+
+# ---- Split and order ------------------------------------------------------------------------------------------------
+
+NAMES = [f"signer{i % 10}__clip{i}" for i in range(60)] + [f"lone{i}" for i in range(10)]
+
+
+def split_names(names: list[str], fraction: float, seed: int = 0) -> tuple[set[str], set[str]]:
+    training, validation = split_indices(names, fraction=fraction, seed=seed)
+    assert sorted([*training, *validation]) == list(range(len(names)))  # disjoint and complete
+    return {names[i] for i in training}, {names[i] for i in validation}
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.25, 0.5, 0.9])
+def test_the_split_keeps_groups_together_and_holds_out_their_share(fraction: float) -> None:
+    training, validation = split_names(NAMES, fraction)
+    groups = [{name.split("__")[0] for name in part} for part in (training, validation)]
+    assert not groups[0] & groups[1]
+    assert len(groups[1]) == round(fraction * 20)
+
+
+def test_the_split_is_a_function_of_names_and_seed_alone() -> None:
+    first = split_names(NAMES, 0.25)
+    torch.rand(3)
+    assert split_names(NAMES, 0.25) == first
+    assert split_names(NAMES[::-1], 0.25) == first  # whatever their order
+    assert split_names(NAMES, 0.25, seed=1) != first
+
+
+def test_the_same_name_in_another_folder_is_another_group() -> None:
+    training, validation = split_names(["a/s__1", "a/s__2", "b/s__1", "b/s__2"], 0.5)
+    assert {name[0] for name in training} != {name[0] for name in validation}
+
+
+@pytest.mark.parametrize(("num", "fraction", "held_out"), [(1, 0.5, 0), (2, 0.01, 1), (2, 0.9, 1), (8, 0.0, 0)])
+def test_at_least_one_group_is_held_out_and_one_is_left(num: int, fraction: float, held_out: int) -> None:
+    training, validation = split_indices([f"clip{i}" for i in range(num)], fraction=fraction, seed=0)
+    assert len(validation) == held_out and len(training) == num - held_out
+
+
+def test_an_epochs_order_is_a_permutation_and_a_pure_function_of_seed_and_epoch() -> None:
+    indices = [3, 1, 4, 15, 9, 2, 6]
+    orders = [epoch_order(indices, seed=0, epoch=epoch) for epoch in range(5)]
+    assert all(sorted(order) == sorted(indices) for order in orders)
+    assert epoch_order(indices, seed=0, epoch=3) == orders[3]
+    assert len({tuple(order) for order in orders}) == 5 and epoch_order(indices, seed=1, epoch=3) != orders[3]
