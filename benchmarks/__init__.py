@@ -1,0 +1,1 @@
+"""Scripts that measure cost and quality, print a table and write JSON to ``benchmarks/results``."""
