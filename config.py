@@ -154,7 +154,7 @@ class Config:
         for name in ("EXPERIMENT_NAME", "DATA_DIR", "TEXT_ENCODER"):
             if not getattr(self, name).strip():
                 raise ConfigError(f"{name} is empty; wanted a name.")
-        if any(part in self.EXPERIMENT_NAME for part in ("/", "\\", "..")):
+        if self.EXPERIMENT_NAME == "." or any(part in self.EXPERIMENT_NAME for part in ("/", "\\", "..")):
             raise ConfigError(f"EXPERIMENT_NAME={self.EXPERIMENT_NAME!r} must be a plain folder name.")
 
     @property
@@ -195,9 +195,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "EXPERIMENT_NAME": "demo", "DATA_DIR": "training_data/ase", "TINYFUSION_VARIANT": "DiT-XS/16",
         "TINYFUSION_ADAPTER_WIDTH": 96, "TINYFUSION_FRAME_CHUNK_SIZE": 16, "GRADIENT_CHECKPOINTING": False,
         "TINYFUSION_INIT": "scratch", "TEXT_ENCODER": PACKAGED_ENCODER, "TIMESTEPS": 1000, "INFERENCE_TIMESTEPS": 25,
-        "GUIDANCE_SCALE": 1.0, "BATCH_SIZE": 4, "NUM_EPOCHS": 240, "LEARNING_RATE": 1.5e-3, "WARMUP_STEPS": 40,
+        "GUIDANCE_SCALE": 1.0, "BATCH_SIZE": 4, "NUM_EPOCHS": 150, "LEARNING_RATE": 1.5e-3, "WARMUP_STEPS": 40,
         "LR_DECAY": "cosine", "LR_DECAY_START": 0.3, "EMA_DECAY": 0.995, "EMA_EVERY": 1, "VALIDATION_FRACTION": 0.0,
-        "SAVE_EVERY_EPOCHS": 40, "SAMPLE_EVERY_EPOCHS": 60,
+        "SAVE_EVERY_EPOCHS": 50, "SAMPLE_EVERY_EPOCHS": 50,
     },
     # Seconds: the size at which the tests run everything for real.
     "debug": {
@@ -253,7 +253,7 @@ def parse_value(name: str, value: Any) -> Any:
     text = {"true": "True", "false": "False"}.get(value.lower(), value)
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that literal_eval is known for
         return value  # _checked names the type that was wanted
 
 

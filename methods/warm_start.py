@@ -34,6 +34,7 @@ def initialise_backbone(model: Text2Sign, config: Config) -> None:
         print(f"backbone: {config.TINYFUSION_VARIANT} from scratch{absent}", file=sys.stderr)
         return
     report = load_published(model.backbone.dit, read_published(path), source=str(path))
+    model.backbone.text.silence()
     print(f"backbone: {config.TINYFUSION_VARIANT} from {path}\n{report}", file=sys.stderr)
 
 

@@ -67,7 +67,8 @@ class SpaceTimeAdapter(nn.Module):
     text, up again through a layer that starts at zero: at first the adapter is the identity.
     """
 
-    def __init__(self, width: int, adapter_width: int, *, num_heads: int, num_frames: int) -> None:
+    def __init__(self, width: int, adapter_width: int, *, num_heads: int, num_frames: int, positions: Tensor) -> None:
+        """``positions`` (N, R): a fixed code of where a token lies, which the backbone's own may say too faintly."""
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.down = nn.Linear(width, adapter_width)
@@ -78,13 +79,14 @@ class SpaceTimeAdapter(nn.Module):
         self.cross = CrossAttention(adapter_width, num_heads)
         self.up = nn.Linear(adapter_width, width)
         self.register_buffer("frames", sincos_frames(num_frames, adapter_width)[None, :, None], persistent=False)
+        self.register_buffer("positions", positions, persistent=False)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """x (B, F, N, D), text (B, L, R), mask (B, L) bool -> (B, F, N, D)."""
         b, f, n, _ = x.shape
-        h = self.down(self.norm(x))  # (B, F, N, R)
+        h = self.down(self.norm(x)) + self.positions  # (B, F, N, R)
         through_time = (self.norm_time(h) + self.frames).transpose(1, 2).flatten(0, 1)  # (B * N, F, R)
         h = h + self.temporal(through_time).unflatten(0, (b, n)).transpose(1, 2)  # (B, F, N, R)
         asked = self.cross(self.norm_text(h).flatten(1, 2), text, mask)  # (B, F * N, R)
@@ -115,10 +117,17 @@ class TextProjection(nn.Module):
 
     def __init__(self, text_width: int, width: int, adapter_width: int) -> None:
         super().__init__()
-        self.pooled = nn.Sequential(nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width))
+        self.pooled = nn.Sequential(
+            nn.Linear(text_width, width), nn.SiLU(), nn.Linear(width, width), nn.LayerNorm(width)
+        )
         self.tokens = nn.Linear(text_width, adapter_width)
         self.norm = nn.LayerNorm(adapter_width)
 
     def forward(self, text: TextFeatures) -> tuple[Tensor, Tensor]:
         """-> (B, D) for adaLN and (B, L, R) for cross-attention."""
         return self.pooled(text.pooled), self.norm(self.tokens(text.tokens))
+
+    def silence(self) -> None:
+        """Start the conditioning vector at zero, so that published weights keep their meaning; it learns at once."""
+        nn.init.zeros_(self.pooled[-1].weight)
+        nn.init.zeros_(self.pooled[-1].bias)

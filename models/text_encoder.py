@@ -137,6 +137,7 @@ class TextStandardiser(nn.Module):
 
 def _load(name: str) -> tuple:
     import transformers
+    from safetensors import SafetensorError
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -147,7 +148,7 @@ def _load(name: str) -> tuple:
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local_only)
             model = transformers.AutoModel.from_pretrained(source, local_files_only=local_only, dtype=torch.float32)
             return tokenizer, model
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
             reason = error
     raise TextEncoderError(
         f"TEXT_ENCODER={name} cannot be loaded: it is no folder with a model, and no hub holds it or none is reachable "

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from config import ConfigError, Variant
-from external.TinyFusion.dit import PATCH_SIZES, VARIANTS, DiT, DiTShape, parse_variant, sincos_positions
+from external.TinyFusion.dit import (
+    PATCH_SIZES,
+    VARIANTS,
+    DiT,
+    DiTShape,
+    fitted_positions,
+    parse_variant,
+    sincos_positions,
+)
 
 D14_TENSORS, D14_ELEMENTS = 152, 340_457_504
 
@@ -44,7 +52,9 @@ def test_the_parser_accepts_exactly_the_variants_of_the_config() -> None:
 
 
 def test_a_variant_is_depth_width_heads_and_patch_size() -> None:
-    assert parse_variant("DiT-D14/2") == DiTShape(depth=14, hidden_size=1152, num_heads=16, patch_size=2)
+    shape = DiTShape(depth=14, hidden_size=1152, num_heads=16, patch_size=2, published=True)
+    assert parse_variant("DiT-D14/2") == shape
+    assert not parse_variant("DiT-XS/16").published
 
 
 @pytest.mark.parametrize(
@@ -157,6 +167,26 @@ def test_positions_are_sines_then_cosines_of_the_column_then_of_the_row() -> Non
             wave = math.sin if within < quarter else math.cos
             wanted = wave(position * 10_000.0 ** (-(within % quarter) / quarter))
             assert table[token, channel].item() == pytest.approx(wanted, abs=1e-7)
+
+
+def test_fitted_positions_have_waves_from_two_patches_to_twice_the_grid() -> None:
+    width, grid = 24, 4
+    table = fitted_positions(width, grid).unflatten(0, (grid, grid))  # (y, x, width)
+    waves = [2 * grid ** (k / 5) for k in range(6)]  # in patches
+    for k, wave in enumerate(waves):
+        for place in range(grid):
+            sine, cosine = (math.sqrt(2) * f(2 * math.pi * place / wave) for f in (math.sin, math.cos))
+            torch.testing.assert_close(table[:, place, [k, 6 + k]], torch.tensor([sine, cosine]).expand(grid, 2))
+            torch.testing.assert_close(table[place, :, [12 + k, 18 + k]], torch.tensor([sine, cosine]).expand(grid, 2))
+
+
+def test_fitted_positions_tell_patches_of_a_coarse_grid_apart_where_published_ones_hardly_do() -> None:
+    def spread(table: torch.Tensor) -> float:
+        """Mean square that is left once what all patches share is taken away."""
+        return float((table - table.mean(0)).square().mean())
+
+    assert spread(sincos_positions(192, 4)) < 0.04
+    assert spread(fitted_positions(192, 4)) > 0.85
 
 
 @torch.no_grad()

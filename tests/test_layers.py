@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from external.TinyFusion.dit import fitted_positions
 from models.layers import (
     CrossAttention,
     SpaceTimeAdapter,
@@ -40,7 +41,7 @@ def randomised(module: nn.Module, std: float = 0.3) -> nn.Module:
 
 
 def adapter() -> SpaceTimeAdapter:
-    return SpaceTimeAdapter(D, R, num_heads=2, num_frames=F)
+    return SpaceTimeAdapter(D, R, num_heads=2, num_frames=F, positions=fitted_positions(R, 3))
 
 
 def test_frame_positions_are_vaswanis_sines_and_cosines() -> None:

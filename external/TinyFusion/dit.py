@@ -35,6 +35,7 @@ VARIANTS: dict[str, tuple[int, int, int]] = {  # name -> (depth, hidden_size, nu
     "XS": (6, 192, 3),  # ours: trains in minutes on a CPU
     "XXS": (2, 64, 2),  # ours: for tests
 }
+OURS = ("XS", "XXS")  # no published weights exist, so nothing ties them to the published table of positions
 PATCH_SIZES = (2, 4, 8, 16)  # px
 FREQUENCY_WIDTH = 256  # channels of the sinusoidal timestep features
 MAX_PERIOD = 10_000.0  # longest wave length of timestep and position features, in units of 2 pi
@@ -42,16 +43,17 @@ LAYER_NORM_EPS = 1e-6
 
 
 class DiTShape(NamedTuple):
-    """What a variant's name stands for; ``patch_size`` in px."""
+    """What a variant's name stands for; ``patch_size`` in px; ``published`` if weights of that name exist."""
 
     depth: int
     hidden_size: int
     num_heads: int
     patch_size: int
+    published: bool = True
 
 
 def parse_variant(variant: str) -> DiTShape:
-    """``"DiT-D14/2"`` -> ``DiTShape(14, 1152, 16, 2)``.
+    """``"DiT-D14/2"`` -> ``DiTShape(14, 1152, 16, 2, True)``.
 
     Raises:
         ConfigError: not of the form DiT-NAME/PATCH with a known name and patch size.
@@ -59,7 +61,7 @@ def parse_variant(variant: str) -> DiTShape:
     for name, shape in VARIANTS.items():
         for patch_size in PATCH_SIZES:
             if variant == f"DiT-{name}/{patch_size}":
-                return DiTShape(*shape, patch_size)
+                return DiTShape(*shape, patch_size, published=name not in OURS)
     raise ConfigError(
         f"TINYFUSION_VARIANT={variant!r} is unknown; wanted DiT-NAME/PATCH with NAME one of {', '.join(VARIANTS)} "
         f"and PATCH one of {', '.join(map(str, PATCH_SIZES))}."
@@ -73,10 +75,23 @@ def sincos_positions(width: int, grid: int) -> Tensor:
     the column x, the rest the row y; each half is [sin(pos omega_k), cos(pos omega_k)] with
     omega_k = 10000^(-k / (width/4)), k < width/4. Made in float64.
     """
+    return _raster(MAX_PERIOD ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4)), width, grid)
+
+
+def fitted_positions(width: int, grid: int) -> Tensor:
+    """As ``sincos_positions``, with wave lengths that fit the grid: from 2 to ``2 * grid`` patches, amplitude sqrt(2).
+
+    The published table's wave lengths reach 2 pi 10000 patches: on a 4 x 4 grid most of its channels are constant, and
+    6 % of its energy tells patches apart. ``benchmarks/positions.py`` shows what that costs. (N, width) float32.
+    """
+    exponent = torch.arange(width // 4, dtype=torch.float64) / max(1, width // 4 - 1)
+    return math.sqrt(2) * _raster(math.pi * (1 / grid) ** exponent, width, grid)
+
+
+def _raster(omega: Tensor, width: int, grid: int) -> Tensor:
+    """Sines and cosines of the column, then of the row, for ``width / 4`` angular frequencies per patch."""
     assert width % 4 == 0, f"width {width} is no multiple of 4"
-    index = torch.arange(grid, dtype=torch.float64)
-    omega = MAX_PERIOD ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-    angle = torch.outer(index, omega)
+    angle = torch.outer(torch.arange(grid, dtype=torch.float64), omega)
     axis = torch.cat([angle.sin(), angle.cos()], dim=1)  # (grid, width/2)
     column = axis.expand(grid, grid, width // 2)  # [y, x] -> axis[x]
     row = axis.unsqueeze(1).expand(grid, grid, width // 2)  # [y, x] -> axis[y]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from config import Config
-from external.TinyFusion.dit import DiT, DiTBlock, parse_variant
+from external.TinyFusion.dit import DiT, DiTBlock, fitted_positions, parse_variant
 from external.TinyFusion.weights import published_timesteps
 from models.layers import SpaceTimeAdapter, TemporalConvolution, TextProjection, choose_attention, maybe_checkpoint
 from models.text_encoder import TextFeatures
@@ -49,8 +49,12 @@ class TinyFusionVideo(nn.Module):
         for block in dit.blocks:
             choose_attention(block.attn, sequence_length=dit.grid_size**2)
         heads = adapter_width // ADAPTER_HEAD_WIDTH
+        positions = fitted_positions(adapter_width, dit.grid_size)
         self.adapters = nn.ModuleList(
-            SpaceTimeAdapter(dit.hidden_size, adapter_width, num_heads=heads, num_frames=num_frames) for _ in dit.blocks
+            SpaceTimeAdapter(
+                dit.hidden_size, adapter_width, num_heads=heads, num_frames=num_frames, positions=positions
+            )
+            for _ in dit.blocks
         )
         self.temporal_convolution = TemporalConvolution(dit.hidden_size, adapter_width // CONVOLUTION_SHARE)
         self.register_buffer("timesteps", timesteps, persistent=False)
@@ -98,6 +102,8 @@ def build_tinyfusion(config: Config, *, text_width: int, alphas_cumprod: Tensor)
         num_classes=0,
         learn_sigma=False,
     )
+    if not shape.published:
+        dit.pos_embed.copy_(fitted_positions(shape.hidden_size, dit.grid_size))
     return TinyFusionVideo(
         dit,
         num_frames=config.NUM_FRAMES,
