@@ -7,6 +7,8 @@ side is resized, the centre is cropped, transparency is laid on white. A name ``
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,9 +97,13 @@ class TextToSignDataset:
         """GIFs that have a caption; what has no partner goes to ``problems``."""
         if not self.folder.is_dir():
             raise DatasetError(f"DATA_DIR={self.folder} is no folder." + _CURE)
-        files = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in (".gif", ".txt"))
-        gifs = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".gif"}
-        captions = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
+        gifs: dict[Path, Path] = {}
+        captions: dict[Path, Path] = {}
+        for path in sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in (".gif", ".txt")):
+            table = gifs if path.suffix.lower() == ".gif" else captions
+            first = table.setdefault(path.with_suffix(""), path)
+            if first is not path:
+                self.problems.append(f"{path}: {first.name} beside it has the same name; wanted one of them")
         for key in sorted(gifs.keys() ^ captions.keys()):
             wanted = f"no caption; wanted {key.name}.txt" if key in gifs else f"no clip; wanted {key.name}.gif"
             self.problems.append(f"{gifs.get(key) or captions[key]}: {wanted} beside it")
@@ -131,13 +137,15 @@ def read_caption(path: Path) -> str:
     """The caption in a UTF-8 file, white space folded.
 
     Raises:
-        DatasetError: empty, too long, or not UTF-8.
+        DatasetError: unreadable, empty, too long, or not UTF-8.
     """
-    size = path.stat().st_size
-    if size > MAX_CAPTION_BYTES:
-        raise DatasetError(f"{path}: {size:,} bytes; wanted a caption of at most {MAX_CAPTION_BYTES:,}")
     try:
+        size = path.stat().st_size
+        if size > MAX_CAPTION_BYTES:
+            raise DatasetError(f"{path}: {size:,} bytes; wanted a caption of at most {MAX_CAPTION_BYTES:,}")
         text = " ".join(path.read_text(encoding="utf-8-sig").split())
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}; wanted a text file") from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: byte {error.start} is not UTF-8; save the caption as UTF-8") from error
     if not text:
@@ -158,6 +166,12 @@ def split_indices(names: list[str], *, fraction: float, seed: int) -> tuple[list
     return training, [i for i, name in enumerate(names) if _group(name) in held_out]
 
 
+def data_identity(data: TextToSignDataset, indices: list[int]) -> dict[str, int | str]:
+    """What a checkpoint remembers of its training clips: how many, and a SHA-256 of their names and captions."""
+    pairs = sorted((data.names[i], data.texts[i]) for i in indices)
+    return {"num_clips": len(pairs), "digest": hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]}
+
+
 def epoch_order(indices: list[int], *, seed: int, epoch: int) -> list[int]:
     """The order of the training clips in an epoch, a pure function of (seed, epoch)."""
     order = torch.randperm(len(indices), generator=generator(seed, "epoch", epoch))
@@ -165,8 +179,9 @@ def epoch_order(indices: list[int], *, seed: int, epoch: int) -> list[int]:
 
 
 def _group(name: str) -> str:
-    """``folder/signer3__hello`` -> ``folder/signer3``; a name without ``__`` is a group of its own."""
-    return name.split("__", 1)[0]
+    """``folder/signer3__hello`` -> ``folder/signer3``; a file's name without ``__`` is a group of its own."""
+    folder, slash, own = name.rpartition("/")
+    return folder + slash + own.split("__", 1)[0]
 
 
 def _name(gif: Path, folder: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def train(args: argparse.Namespace) -> int:
     if finished:
         print(f"Next: python main.py evaluate --checkpoint {latest}")
         return 0
-    again = "".join(f" --set {item}" for item in args.assignments)
+    again = "".join(f" --set {shlex.quote(item)}" for item in args.assignments)
     preset = "" if args.preset == "default" else f" --preset {args.preset}"
     print(f"Go on with: python main.py train{preset}{again} --resume")
     return 130
@@ -122,6 +123,7 @@ def sample(args: argparse.Namespace) -> int:
         raise ConfigError(f"{found}; wanted at least 1 of each.")
     flags = {key: getattr(args, flag) for flag, key in SAMPLING_FLAGS.items() if getattr(args, flag) is not None}
     loaded = _load(args, flags)
+    _tell(loaded)
     from tqdm import tqdm
 
     from methods.sampler import Request, generate, sampling_settings, write_clips
@@ -129,7 +131,7 @@ def sample(args: argparse.Namespace) -> int:
     config = loaded.config
     requests = [Request(prompt, config.SEED, index) for prompt in prompts for index in range(args.num_samples)]
     total = len(requests) * config.INFERENCE_TIMESTEPS
-    with tqdm(total=total, desc="sampling", unit="frame stack", dynamic_ncols=True) as bar:
+    with tqdm(total=total, desc="sampling", unit="clip step", dynamic_ncols=True) as bar:
         clips = generate(
             loaded.model, loaded.encoder, requests, **sampling_settings(config), batch_size=args.batch_size,
             on_step=bar.update,
@@ -143,18 +145,19 @@ def sample(args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace, overrides: dict[str, object]) -> object:
     """The model of ``--checkpoint``, or of the configured experiment; --set overrides what the checkpoint stored."""
     assigned = settings.parse_assignments(args.assignments)
-    config = settings.make_config(args.preset, {**assigned, **_unlimited(overrides)})
+    place = {key: value for key, value in assigned.items() if key in ("EXPERIMENT_NAME", "CHECKPOINT_DIR")}
+    config = settings.make_config(args.preset, place)
     from methods.sampler import load_model
     from utils.checkpoint import latest_path
 
-    path = Path(args.checkpoint) if args.checkpoint else latest_path(config)
-    values = {key: settings.parse_value(key, value) for key, value in assigned.items()}
-    return load_model(path, {**values, **overrides})
+    return load_model(Path(args.checkpoint) if args.checkpoint else latest_path(config), {**assigned, **overrides})
 
 
-def _unlimited(overrides: dict[str, object]) -> dict[str, object]:
-    """Without what only the checkpoint can judge: its own TIMESTEPS limit the number of steps."""
-    return {key: value for key, value in overrides.items() if key != "INFERENCE_TIMESTEPS"}
+def _tell(loaded: object) -> None:
+    """One line about the model in use, once it and the data are read, so that a mistake stays the only line."""
+    config, device = loaded.config, loaded.model.clip_mean.device
+    name = config.TINYFUSION_VARIANT if config.MODEL_ARCHITECTURE == "tinyfusion" else config.MODEL_ARCHITECTURE
+    print(f"model: {loaded.path}, step {loaded.step:,}, {name}, averaged weights, {device}", file=sys.stderr)
 
 
 # ---- evaluate --------------------------------------------------------------------------------------------------------
@@ -170,6 +173,8 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Print the table of scores; write them as JSON beside a contact sheet and the generated clips."""
+    if args.max_clips < 2:
+        raise ConfigError(f"--max_clips {args.max_clips}; wanted at least 2, since one clip cannot be confused.")
     loaded = _load(args, {"DATA_DIR": args.data} if args.data else {})
     from dataset import load_dataset
     from methods.evaluator import evaluate as run_evaluation
@@ -177,6 +182,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
     config = loaded.config
     data = load_dataset(config)
+    _tell(loaded)
     for problem in data.problems:
         print(f"left out: {problem}", file=sys.stderr)
     default = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / f"evaluation_step{loaded.step:06d}"
@@ -213,7 +219,19 @@ def prepare_data(args: argparse.Namespace) -> int:
         fps=config.FPS,
     )  # fmt: skip
     print(report)
+    folders = sorted({Path(args.output) / name.split("_")[0] for name in (*report.written, *report.reused)})
+    if folders:
+        print(f"Clips are in {', '.join(map(str, folders))}")
+        print(f"Next: python main.py train{_to_train_on(folders[0] if len(folders) == 1 else Path(args.output), args)}")
     return 0
+
+
+def _to_train_on(data: Path, args: argparse.Namespace) -> str:
+    """What ``train`` must be told to read ``data``: the demo's own folder has its preset."""
+    if args.preset in ("default", "demo") and data == Path(settings.PRESETS["demo"]["DATA_DIR"]):
+        return " --preset demo"
+    preset = "" if args.preset == "default" else f" --preset {args.preset}"
+    return f"{preset} --set {shlex.quote(f'DATA_DIR={data}')}"
 
 
 # ---- config, checkpoints, fix-config ---------------------------------------------------------------------------------
@@ -270,12 +288,12 @@ def _add_fix_config(commands: argparse._SubParsersAction) -> None:
 def fix_config(args: argparse.Namespace) -> int:
     """Rewrite the model keys' literals in config.py, show the diff, keep a backup."""
     from utils import checkpoint
-    from utils.config_file import replace_file, rewrite_defaults, unified_diff
+    from utils.config_file import fit, read_source, replace_file, unified_diff
 
     path, file = Path(args.checkpoint), Path(args.file)
     stored = checkpoint.config_of(checkpoint.load(path), path)
-    old = file.read_text(encoding="utf-8")
-    new = rewrite_defaults(old, {key: getattr(stored, key) for key in settings.MODEL_KEYS})
+    old = read_source(file)
+    new = fit(old, stored, settings.MODEL_KEYS)
     if old == new:
         print(f"{file} fits {path} already.")
         return 0

@@ -30,7 +30,7 @@ Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 class EvaluationError(UserError):
-    """The data cannot show whether the text is obeyed."""
+    """The data cannot show whether the text is obeyed, or the report has no place."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,11 @@ class Score:
     def chance_interval(self) -> tuple[float, float]:
         """Central 95 % of the accuracy of guessing, from the binomial distribution."""
         n, p = self.num, self.chance
-        mass = [math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
-        below = np.cumsum(mass)
+        if p in (0.0, 1.0):
+            return p, p
+        # Logarithms, since the number of ways leaves a float's range above n = 1,029.
+        ways = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1)]
+        below = np.cumsum([math.exp(w + k * math.log(p) + (n - k) * math.log1p(-p)) for k, w in enumerate(ways)])
         low = int(np.searchsorted(below, 0.025))
         return low / n, int(np.searchsorted(below, 0.975)) / n
 
@@ -139,7 +142,7 @@ def retrieval(loaded: LoadedModel, data: TextToSignDataset, indices: list[int], 
     """Generate a clip for each caption: is its nearest real clip, in pixels, one of the asked caption?"""
     config = loaded.config
     requests = [Request(caption, config.SEED) for caption in captions]
-    with tqdm(total=len(requests) * config.INFERENCE_TIMESTEPS, desc="generating", dynamic_ncols=True) as bar:
+    with tqdm(total=len(requests) * config.INFERENCE_TIMESTEPS, desc="generating", unit="clip step", dynamic_ncols=True) as bar:
         clips = generate(loaded.model, loaded.encoder, requests, **sampling_settings(config), on_step=bar.update)
     return score_retrieval(clips, captions, data, indices)
 
@@ -165,13 +168,17 @@ def evaluate(loaded: LoadedModel, data: TextToSignDataset, *, folder: Path, max_
     """Both measures on at most ``max_clips`` clips; writes evaluation.json, contact_sheet.png and the clips.
 
     Raises:
-        EvaluationError: fewer than two captions, so that nothing could be confused.
+        EvaluationError: fewer than two captions, so that nothing could be confused; ``folder`` cannot be made.
     """
     order = torch.randperm(len(data), generator=runtime.generator(loaded.config.SEED, "evaluation")).tolist()
     indices = sorted(order[:max_clips])
     captions = sorted({data.texts[index] for index in indices})
     if len(captions) < 2:
         raise EvaluationError(f"{data.folder} has one caption, {captions[0]!r}; ranking needs at least 2.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # before hours of computing, not after
+    except OSError as error:
+        raise EvaluationError(f"{folder} cannot be a folder ({error.strerror}). Use another --output") from error
     ranking = prompt_ranking(loaded, data, indices, captions)
     found = retrieval(loaded, data, indices, captions)
     report = {
@@ -201,7 +208,6 @@ def _write(
     *,
     fps: int,
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     real = [data.frames(next(i for i in indices if data.texts[i] == caption)) for caption in captions]
     sheet = contact_sheet([("real", real), ("generated", found.clips)], short_titles(captions))

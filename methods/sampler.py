@@ -156,9 +156,10 @@ def write_clips(
 
 
 def file_stem(prompt: str) -> str:
-    """A prompt as a file name: readable, ASCII, and distinct for prompts that differ only in what was dropped."""
+    """A prompt as a file name: readable, ASCII, and distinct for prompts that differ only in what was dropped or in
+    case, since not every file system tells capitals apart."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", prompt).strip("-")[:60] or "prompt"
-    plain = words.replace("-", " ") == prompt
+    plain = words.replace("-", " ") == prompt == prompt.lower()
     return words if plain else f"{words}-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}"
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from config import Config
-from dataset import TextToSignDataset, epoch_order, load_dataset, split_indices
+from dataset import TextToSignDataset, data_identity, epoch_order, load_dataset, split_indices
 from diffusion.text2sign import create_text2sign, training_noise
 from methods.optimisation import Ema, ema_decay, ema_initial_share, learning_rate, make_optimizer
 from methods.sampler import (
@@ -146,7 +146,10 @@ class Trainer:
         return [self.data.texts[self.training[pick]] for pick in picks]
 
     def _update(self, rows: list[int], per_clip: Tensor) -> dict[str, float]:
-        """Clip, step, average; a step with a non-finite loss or gradient changes nothing and is counted."""
+        """Clip, step, average; a step with a non-finite loss or gradient changes nothing and is counted.
+
+        Skipped at a multiple of EMA_EVERY, it leaves the average as it is until the next multiple.
+        """
         config = self.config
         rate = learning_rate(config, self.step, self.num_steps)
         for group in self.optimizer.param_groups:
@@ -214,6 +217,7 @@ class Trainer:
             "ema": self.ema.average,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "data": data_identity(self.data, self.training),
         }
 
     def _restore(self, content: dict[str, object], path: Path) -> None:
@@ -226,7 +230,12 @@ class Trainer:
         for name, value in content["ema"].items():
             self.ema.average[name].copy_(value)
         self.optimizer.load_state_dict(content["optimizer"])
-        self.scaler.load_state_dict(content["scaler"])
+        if content["scaler"]:  # empty where it was trained without fp16
+            self.scaler.load_state_dict(content["scaler"])
+        before, now = content["data"], data_identity(self.data, self.training)
+        if before and before != now:
+            found = " -> ".join(f"{part['num_clips']} clips ({part['digest']})" for part in (before, now))
+            print(f"changed: training data {found}", file=sys.stderr)
         self.step = self._saved_step = content["step"]
 
     def _preview(self, log: TrainLogger) -> None:
@@ -287,7 +296,7 @@ class Trainer:
 
 
 def _read_state(config: Config, resume: Path | None) -> dict[str, object] | None:
-    """The checkpoint to go on from; without ``resume`` there must be none that would be overwritten."""
+    """The checkpoint to go on from; neither it nor a fresh start may overwrite newer work of the experiment."""
     latest = checkpoint.latest_path(config)
     if resume is None:
         if latest.exists():
@@ -298,6 +307,12 @@ def _read_state(config: Config, resume: Path | None) -> dict[str, object] | None
         return None
     content = checkpoint.load(resume)
     stored = checkpoint.config_of(content, resume)
+    newest = checkpoint.summarise(latest).step if latest.is_file() and not latest.samefile(resume) else None
+    if newest is not None and newest > content["step"]:
+        raise checkpoint.CheckpointError(
+            f"{resume} is at step {content['step']:,}, but {latest} is at step {newest:,} and would be replaced. "
+            f"Go on beside it: add --set EXPERIMENT_NAME=NEW_NAME, or remove {latest}"
+        )
     for line in checkpoint.check_resumable(resume, stored, config):
         print(f"changed: {line}", file=sys.stderr)
     return content

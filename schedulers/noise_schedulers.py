@@ -114,12 +114,20 @@ class NoiseSchedule(torch.nn.Module):
         alpha, sigma = self._at(self.alpha, t, x_t), self._at(self.sigma, t, x_t)
         alpha_prev, sigma_prev = self._at(self.alpha, t_prev, x_t), self._at(self.sigma, t_prev, x_t)
         step_alpha = alpha / alpha_prev  # sqrt of the paper's alpha_t, over the whole step
-        step_beta = 1 - step_alpha**2
+        step_beta = self._step_beta(t, t_prev, x_t)
         mean = (alpha_prev * step_beta * x_0 + step_alpha * sigma_prev**2 * x_t) / sigma**2
         return mean + self._posterior_deviation(t, t_prev, x_t) * noise
 
     def _posterior_deviation(self, t: Tensor, t_prev: Tensor, like: Tensor) -> Tensor:
         """sqrt of beta-tilde (Ho et al. 2020, eq. 7); zero at the clean end."""
-        alpha, sigma = self._at(self.alpha, t, like), self._at(self.sigma, t, like)
-        alpha_prev, sigma_prev = self._at(self.alpha, t_prev, like), self._at(self.sigma, t_prev, like)
-        return sigma_prev / sigma * (1 - (alpha / alpha_prev) ** 2).clamp(min=0).sqrt()
+        sigma, sigma_prev = self._at(self.sigma, t, like), self._at(self.sigma, t_prev, like)
+        return sigma_prev / sigma * self._step_beta(t, t_prev, like).sqrt()
+
+    def _step_beta(self, t: Tensor, t_prev: Tensor, like: Tensor) -> Tensor:
+        """The paper's beta_t, over the whole step: 1 - step_alpha^2, which cancels in float32 where sigma is small.
+
+        Written as what the step adds to the variance, it is off by float32's rounding of sigma^2 alone.
+        """
+        step_alpha = self._at(self.alpha, t, like) / self._at(self.alpha, t_prev, like)
+        sigma, sigma_prev = self._at(self.sigma, t, like), self._at(self.sigma, t_prev, like)
+        return (sigma**2 - (step_alpha * sigma_prev) ** 2).clamp(min=0)

@@ -109,3 +109,16 @@ def command_settings(folder: Path, clips: Path, **overrides: object) -> list[str
     """``--preset debug --set ...`` for a run below ``folder``."""
     values = {**debug_settings(folder, clips), **overrides}
     return ["--preset", "debug", *(part for key, value in values.items() for part in ("--set", f"{key}={value}"))]
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,7 @@ def content(**changes: object) -> dict[str, object]:
         "ema": {"weight": torch.zeros(2, 3)},
         "optimizer": {"state": {0: {"step": torch.tensor(7.0)}}, "param_groups": [{"lr": 1e-3, "params": [0]}]},
         "scaler": {},
+        "data": {"num_clips": 2, "digest": "00"},
         **changes,
     }
 
@@ -58,6 +60,30 @@ def test_a_save_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_pat
     with pytest.raises((AttributeError, pickle.PicklingError, TypeError)):
         saved(path, optimizer={"tensor": torch.ones(1000), "function": lambda: None})
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+def test_a_full_disk_is_one_clear_line_and_the_old_file_survives(tmp_path: Path) -> None:
+    import resource
+
+    path = saved(tmp_path / "a.pt")
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match="a.pt cannot be written .*untouched. Make room, or") as caught:
+            saved(path, optimizer={"tensor": torch.ones(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_is_no_folder_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for act in (saved, lambda path: checkpoint.link(tmp_path / "taken", path)):
+        with pytest.raises(CheckpointError, match="cannot be written"):
+            act(tmp_path / "taken" / "a.pt")
+    assert (tmp_path / "taken").read_text() == "mine"
 
 
 def test_a_save_replaces_the_file_in_one_step(tmp_path: Path) -> None:
@@ -155,6 +181,11 @@ def test_missing_fields_are_named(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "a.pt")
 
 
+def test_a_file_from_before_the_data_was_remembered_can_be_read(tmp_path: Path) -> None:
+    torch.save({key: value for key, value in content().items() if key != "data"}, tmp_path / "a.pt")
+    assert checkpoint.load(tmp_path / "a.pt")["data"] == {}
+
+
 def test_a_missing_file_and_a_folder_say_where_to_look(tmp_path: Path) -> None:
     for path in (tmp_path / "none.pt", tmp_path):
         with pytest.raises(CheckpointError, match="does not exist. See what there is: python main.py checkpoints"):
@@ -195,11 +226,9 @@ def test_a_sound_file_is_summarised_and_a_damaged_one_listed_with_its_problem(tm
     assert found.step is None and "cannot be read" in found.problem and found.size_bytes == 4
 
 
-@pytest.mark.xfail(
-    strict=True, reason="bug: summarise promises not to raise, but a config without its keys is a KeyError"
-)
 def test_a_file_with_a_foreign_config_is_listed_too(tmp_path: Path) -> None:
-    assert checkpoint.summarise(saved(tmp_path / "a.pt", config={})).problem
+    for number, config in enumerate(({}, "none", {**make_config("debug").to_dict(), "FLUX_CAPACITOR": 1})):
+        assert checkpoint.summarise(saved(tmp_path / f"{number}.pt", config=config)).problem
 
 
 def test_checkpoints_are_found_by_experiment_and_age(tmp_path: Path) -> None:

@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from config import UserError
-from dataset import MAX_CAPTION_BYTES, DatasetError, TextToSignDataset, epoch_order, read_caption, split_indices
+from dataset import (
+    MAX_CAPTION_BYTES,
+    DatasetError,
+    TextToSignDataset,
+    data_identity,
+    epoch_order,
+    read_caption,
+    split_indices,
+)
 from tests.conftest import CAPTIONS, moving_square, write_pair
 
 
@@ -121,13 +129,7 @@ BAD = [
     ("one frame", "bad.gif: one frame; wanted a clip of at least 2"),
     ("not utf-8", "bad.txt: byte 2 is not UTF-8"),
     ("huge caption", "bad.txt: 10,001 bytes; wanted a caption of at most 10,000"),
-    pytest.param(
-        "dangling caption",
-        "bad.txt",
-        marks=pytest.mark.xfail(
-            strict=True, reason="bug: read_caption lets OSError through, which ends in a traceback"
-        ),
-    ),
+    ("dangling caption", "bad.txt cannot be read: No such file"),
 ]
 
 
@@ -149,16 +151,14 @@ def test_with_no_usable_clip_left_the_first_reason_is_the_error(tmp_path: Path, 
     assert "holds no usable clip" in message and reason in message and "\n" not in message
 
 
-@pytest.mark.xfail(
-    strict=True, reason="bug: _pairs keys files by name without suffix, so one of the two vanishes unnamed"
-)
 def test_two_clips_that_differ_only_in_the_case_of_the_suffix_do_not_vanish(tmp_path: Path) -> None:
     write_pair(tmp_path, "twice", moving_square(0), "one")
     (tmp_path / "twice.GIF").write_bytes((tmp_path / "twice.gif").read_bytes())
     if len(list(tmp_path.iterdir())) < 3:
         pytest.xfail("this file system does not tell them apart")
-    data = read(tmp_path)
-    assert len(data) + len(data.problems) + len(data.remarks) == 2
+    assert read(tmp_path).problems == [
+        f"{tmp_path}/twice.gif: twice.GIF beside it has the same name; wanted one of them"
+    ]
 
 
 def test_a_missing_folder_and_an_empty_one_say_what_to_do(tmp_path: Path) -> None:
@@ -211,6 +211,23 @@ def test_the_split_is_a_function_of_names_and_seed_alone() -> None:
 def test_the_same_name_in_another_folder_is_another_group() -> None:
     training, validation = split_names(["a/s__1", "a/s__2", "b/s__1", "b/s__2"], 0.5)
     assert {name[0] for name in training} != {name[0] for name in validation}
+
+
+def test_a_group_is_of_the_file_s_own_name_not_of_a_folder() -> None:
+    names = [f"my__data/{name}" for name in "abcdefgh"]
+    training, validation = split_names(names, 0.25)
+    assert (len(training), len(validation)) == (6, 2)
+    training, validation = split_names(["x__y/s__1", "x__y/s__2", "x__z/s__1", "x__z/s__2"], 0.5)
+    assert {name[:4] for name in training} != {name[:4] for name in validation}
+
+
+def test_the_identity_of_data_is_of_names_and_captions_whatever_their_order(clips_folder: Path, tmp_path: Path) -> None:
+    data = read(clips_folder)
+    identity = data_identity(data, [0, 1, 2])
+    assert identity == data_identity(read(clips_folder), [2, 0, 1]) and identity["num_clips"] == 3
+    assert identity["digest"] != data_identity(data, [0, 1, 3])["digest"]
+    data.texts[1] += "!"
+    assert identity["digest"] != data_identity(data, [0, 1, 2])["digest"]
 
 
 @pytest.mark.parametrize(("num", "fraction", "held_out"), [(1, 0.5, 0), (2, 0.01, 1), (2, 0.9, 1), (8, 0.0, 0)])

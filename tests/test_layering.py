@@ -30,8 +30,6 @@ RANKS = {
 
 MAX_LINES = 350
 LONGER = {
-    "tests/test_main.py": "every command and every mistake that a user can make at it",
-    "tests/test_trainer.py": "also holds the tests of methods/optimisation.py and methods/warm_start.py",
     "tests/test_weights.py": "one case for each way in which a published file can fail to fit",
 }
 

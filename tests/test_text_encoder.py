@@ -136,7 +136,6 @@ def test_an_empty_folder_is_no_encoder(tmp_path: Path) -> None:
         TextEncoder(str(tmp_path), max_length=32)
 
 
-@pytest.mark.xfail(strict=True, reason="bug: SafetensorError is neither OSError nor ValueError and ends in a traceback")
 def test_a_folder_with_a_truncated_weights_file_is_a_clear_error(tmp_path: Path) -> None:
     folder = copy_of_the_model(tmp_path)
     with open(folder / "model.safetensors", "r+b") as file:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import pickle
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from config import MODEL_KEYS, Config, ConfigError, UserError, differences, from
 
 FORMAT_VERSION = 1
 LATEST = "latest_checkpoint.pt"
-FIELDS = ("format_version", "config", "encoder", "epoch", "step", "model", "ema", "optimizer", "scaler")
+FIELDS = ("format_version", "config", "encoder", "epoch", "step", "model", "ema", "optimizer", "scaler", "data")
 
 
 class CheckpointError(UserError):
@@ -54,30 +56,48 @@ def save(path: Path, content: dict[str, Any]) -> None:
     """Write ``content`` (all of ``FIELDS``) so that ``path`` is never half a file.
 
     Raises:
-        OSError: no space, no permission; what stood at ``path`` is untouched.
+        CheckpointError: no space, no permission; what stood at ``path`` is untouched.
     """
     assert set(content) == set(FIELDS), set(content) ^ set(FIELDS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _replacing(path) as partial, open(partial, "wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def link(source: Path, target: Path) -> None:
-    """Give ``source`` a second name without writing it again; falls back to a copy where links are unknown."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
+    """Give ``source`` a second name without writing it again; falls back to a copy where links are unknown.
+
+    Raises:
+        CheckpointError: as ``save``.
+    """
+    with _replacing(target) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            partial.write_bytes(source.read_bytes())
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write; it takes the place of ``path`` if all went well, and vanishes if not."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        os.link(source, partial)
-    except OSError:
-        partial.write_bytes(source.read_bytes())
-    os.replace(partial, target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        try:
+            yield partial
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        refusal = error if isinstance(error, OSError) else error.__context__  # torch's writer wraps the disk's word
+        if not isinstance(refusal, OSError):
+            raise
+        raise CheckpointError(
+            f"{path} cannot be written ({refusal.strerror or refusal}); what stood there is untouched. "
+            "Make room, or write elsewhere: --set CHECKPOINT_DIR=FOLDER"
+        ) from error
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -100,6 +120,8 @@ def load(path: str | Path) -> dict[str, Any]:
             f"{path} has format {content['format_version']}, this version reads {FORMAT_VERSION}. Update Text2Sign."
         )
     missing = [field for field in FIELDS if field not in content]
+    if not missing and not (isinstance(content["config"], dict) and "MODEL_ARCHITECTURE" in content["config"]):
+        missing = ["the settings of its model"]
     if missing:
         raise CheckpointError(f"{path} lacks {', '.join(missing)}; it was not written by Text2Sign or is damaged.")
     return content
@@ -135,9 +157,10 @@ def summarise(path: Path) -> CheckpointSummary:
     stat = path.stat()
     try:
         content = load(path)
+        config = config_of(content, path)
     except CheckpointError as error:
         return CheckpointSummary(path, stat.st_size, stat.st_mtime, problem=str(error))
-    architecture = f"{content['config']['MODEL_ARCHITECTURE']} {content['config']['TINYFUSION_VARIANT']}"
+    architecture = f"{config.MODEL_ARCHITECTURE} {config.TINYFUSION_VARIANT}"
     return CheckpointSummary(path, stat.st_size, stat.st_mtime, content["step"], content["epoch"], architecture)
 
 

@@ -10,7 +10,43 @@ import time
 from pathlib import Path
 from typing import Any
 
-from config import ConfigError
+from config import Config, ConfigError, from_dict
+
+
+def read_source(path: Path) -> str:
+    """The text of a config file.
+
+    Raises:
+        ConfigError: missing, or no Python in UTF-8.
+    """
+    try:
+        source = path.read_text(encoding="utf-8")
+        ast.parse(source)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); wanted a config.py: --file PATH") from error
+    except (SyntaxError, ValueError) as error:
+        line = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise ConfigError(f"{path}{line} is no valid Python; mend it, or name another: --file PATH") from error
+    return source
+
+
+def fit(source: str, stored: Config, keys: tuple[str, ...]) -> str:
+    """``source`` with the defaults of ``keys`` as in ``stored``, and INFERENCE_TIMESTEPS where it would be too many.
+
+    Raises:
+        ConfigError: as ``rewrite_defaults``, or the defaults would not be a valid config together.
+    """
+    values = {key: getattr(stored, key) for key in keys}
+    if _defaults(source).get("INFERENCE_TIMESTEPS", 0) > stored.TIMESTEPS:
+        values["INFERENCE_TIMESTEPS"] = stored.INFERENCE_TIMESTEPS
+    fitted = rewrite_defaults(source, values)
+    try:
+        from_dict(_defaults(fitted))
+    except ConfigError as error:
+        raise ConfigError(
+            f"With the checkpoint's model, config.py would not be valid: {error} Nothing was changed."
+        ) from error
+    return fitted
 
 
 def rewrite_defaults(source: str, values: dict[str, Any]) -> str:
@@ -39,12 +75,18 @@ def unified_diff(old: str, new: str, name: str) -> str:
 
 def replace_file(path: Path, text: str) -> Path:
     """Write ``text`` to ``path`` in one step, after a copy of what stood there; returns the copy's path."""
-    backup = path.with_name(f"{path.name}.bak-{time.strftime('%Y%m%d-%H%M%S')}")
+    stem = f"{path.name}.bak-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))  # a second run within the second
+    backup = next(candidate for candidate in map(path.with_name, names) if not candidate.exists())
     shutil.copy2(path, backup)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
     return backup
+
+
+def _defaults(source: str) -> dict[str, Any]:
+    return {name: ast.literal_eval(node) for name, node in _default_literals(source).items()}
 
 
 def _default_literals(source: str) -> dict[str, ast.expr]:

@@ -34,7 +34,8 @@ class TrainLogger:
     def __init__(self, folder: Path, *, first_step: int = 0) -> None:
         """``first_step`` hides what an interrupted run logged beyond the checkpoint that is resumed."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._writer = SummaryWriter(str(folder), purge_step=first_step or None, flush_secs=10)
+        purge_step = first_step + 1 if first_step else None  # TensorBoard hides this step itself, too
+        self._writer = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
         self._metrics = open(folder / "metrics.jsonl", "a", encoding="utf-8")
 
     def __enter__(self) -> TrainLogger:
