@@ -233,7 +233,7 @@ class Trainer:
         if content["scaler"]:  # empty where it was trained without fp16
             self.scaler.load_state_dict(content["scaler"])
         before, now = content["data"], data_identity(self.data, self.training)
-        if before and before != now:
+        if before != now:
             found = " -> ".join(f"{part['num_clips']} clips ({part['digest']})" for part in (before, now))
             print(f"changed: training data {found}", file=sys.stderr)
         self.step = self._saved_step = content["step"]

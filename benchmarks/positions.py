@@ -1,0 +1,59 @@
+"""What telling patches apart buys: the demo's first steps with the published table of positions and with fitted ones.
+
+python main.py prepare-data --preset demo --languages ase
+python -m benchmarks.positions --epochs 30         # about two minutes
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.machine import write_result
+from config import make_config
+from external.TinyFusion.dit import sincos_positions
+from methods.evaluator import Retrieval, retrieval
+from methods.sampler import LoadedModel
+from methods.trainer import Trainer
+
+
+def train(name: str, epochs: int, folder: str) -> tuple[int, Retrieval]:
+    """Train the demo for ``epochs`` with the named positions; steps taken and retrieval over the 26 letters."""
+    folders = {key: folder for key in ("CHECKPOINT_DIR", "LOG_DIR", "SAMPLE_DIR")}
+    trainer = Trainer(make_config("demo", {**folders, "NUM_EPOCHS": epochs}))
+    dit, adapters = trainer.model.backbone.dit, trainer.model.backbone.adapters
+    if name != "fitted":
+        dit.pos_embed.copy_(sincos_positions(dit.hidden_size, dit.grid_size))
+    if name == "published":
+        for adapter in adapters:
+            adapter.positions.zero_()
+    while trainer.step < trainer.num_steps:
+        trainer.train_step()
+        trainer.step += 1
+    loaded = LoadedModel(trainer.model.eval(), trainer.encoder, trainer.config, trainer.step, Path(folder))
+    with trainer.ema.applied_to(trainer.model), torch.no_grad():
+        found = retrieval(loaded, trainer.data, list(range(len(trainer.data))), sorted(set(trainer.data.texts)))
+    return trainer.step, found
+
+
+def main() -> None:
+    """Three runs, a table, ``results/positions.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=30)
+    epochs = parser.parse_args().epochs
+    rows = {}
+    for name in ("published", "published + adapters", "fitted"):
+        with tempfile.TemporaryDirectory() as folder:
+            steps, found = train(name, epochs, folder)
+        rows[name] = {"steps": steps, "psnr_db": round(found.psnr, 2), "retrieval": found.score.to_dict()}
+        print(f"{name:<22}{steps:>6} steps  retrieval {found.score.correct:>2}/{found.score.num}  {found.psnr:.1f} dB")
+    path = write_result("positions", f"python -m benchmarks.positions --epochs {epochs}", {"rows": rows})
+    print(f"written: {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
