@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.machine import write_result
 from config import make_config
-from external.TinyFusion.dit import sincos_positions
+from external.TinyFusion.dit import fitted_positions, sincos_positions
 from methods.evaluator import Retrieval, retrieval
 from methods.sampler import LoadedModel
 from methods.trainer import Trainer
@@ -30,7 +30,7 @@ def train(name: str, epochs: int, folder: str) -> tuple[int, Retrieval]:
         dit.pos_embed.copy_(sincos_positions(dit.hidden_size, dit.grid_size))
     if name == "published":
         for adapter in adapters:
-            adapter.positions.zero_()
+            adapter.place.sub_(fitted_positions(adapter.place.shape[-1], dit.grid_size))
     while trainer.step < trainer.num_steps:
         trainer.train_step()
         trainer.step += 1

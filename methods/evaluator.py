@@ -142,7 +142,9 @@ def retrieval(loaded: LoadedModel, data: TextToSignDataset, indices: list[int], 
     """Generate a clip for each caption: is its nearest real clip, in pixels, one of the asked caption?"""
     config = loaded.config
     requests = [Request(caption, config.SEED) for caption in captions]
-    with tqdm(total=len(requests) * config.INFERENCE_TIMESTEPS, desc="generating", unit="clip step", dynamic_ncols=True) as bar:
+    with tqdm(
+        total=len(requests) * config.INFERENCE_TIMESTEPS, desc="generating", unit="clip step", dynamic_ncols=True
+    ) as bar:
         clips = generate(loaded.model, loaded.encoder, requests, **sampling_settings(config), on_step=bar.update)
     return score_retrieval(clips, captions, data, indices)
 

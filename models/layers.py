@@ -18,11 +18,15 @@ from models.text_encoder import TextFeatures
 SHORT_SEQUENCE = 64  # tokens
 
 
-def sincos_frames(num_frames: int, width: int) -> Tensor:
-    """Sinusoidal positions of the frames (Vaswani et al. 2017, section 3.5), (F, width) float32, unit amplitude."""
-    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(width // 2, dtype=torch.float64) / (width // 2))
-    angles = torch.arange(num_frames, dtype=torch.float64)[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+def fitted_frames(num_frames: int, width: int) -> Tensor:
+    """Sines, then cosines of the frame's number, wave lengths from 2 to 2 F frames, amplitude sqrt(2).
+
+    Vaswani et al. 2017, section 3.5, with wave lengths that fit the clip, as ``fitted_positions`` does for the grid.
+    (F, width) float32.
+    """
+    exponent = torch.arange(width // 2, dtype=torch.float64) / max(1, width // 2 - 1)
+    angle = torch.outer(torch.arange(num_frames, dtype=torch.float64), math.pi * (1 / num_frames) ** exponent)
+    return math.sqrt(2) * torch.cat([angle.sin(), angle.cos()], dim=1).float()
 
 
 def maybe_checkpoint(function: nn.Module, *inputs: Tensor, enabled: bool) -> Tensor:
@@ -68,7 +72,10 @@ class SpaceTimeAdapter(nn.Module):
     """
 
     def __init__(self, width: int, adapter_width: int, *, num_heads: int, num_frames: int, positions: Tensor) -> None:
-        """``positions`` (N, R): a fixed code of where a token lies, which the backbone's own may say too faintly."""
+        """``positions`` (N, R): a fixed code of where a token lies, which the backbone's own may say too faintly.
+
+        Its code of when, over ``num_frames``, is made here: an image transformer knows no frames.
+        """
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.down = nn.Linear(width, adapter_width)
@@ -78,16 +85,16 @@ class SpaceTimeAdapter(nn.Module):
         self.norm_text = nn.LayerNorm(adapter_width, eps=1e-6)
         self.cross = CrossAttention(adapter_width, num_heads)
         self.up = nn.Linear(adapter_width, width)
-        self.register_buffer("frames", sincos_frames(num_frames, adapter_width)[None, :, None], persistent=False)
-        self.register_buffer("positions", positions, persistent=False)
+        place = fitted_frames(num_frames, adapter_width)[:, None] + positions  # (F, N, R)
+        self.register_buffer("place", place, persistent=False)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """x (B, F, N, D), text (B, L, R), mask (B, L) bool -> (B, F, N, D)."""
         b, f, n, _ = x.shape
-        h = self.down(self.norm(x)) + self.positions  # (B, F, N, R)
-        through_time = (self.norm_time(h) + self.frames).transpose(1, 2).flatten(0, 1)  # (B * N, F, R)
+        h = self.down(self.norm(x)) + self.place  # (B, F, N, R)
+        through_time = self.norm_time(h).transpose(1, 2).flatten(0, 1)  # (B * N, F, R)
         h = h + self.temporal(through_time).unflatten(0, (b, n)).transpose(1, 2)  # (B, F, N, R)
         asked = self.cross(self.norm_text(h).flatten(1, 2), text, mask)  # (B, F * N, R)
         return x + self.up(h + asked.unflatten(1, (f, n)))  # (B, F, N, D)

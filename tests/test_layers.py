@@ -14,8 +14,8 @@ from models.layers import (
     SpaceTimeAdapter,
     TemporalConvolution,
     TextProjection,
+    fitted_frames,
     maybe_checkpoint,
-    sincos_frames,
 )
 from models.text_encoder import TextFeatures
 
@@ -44,14 +44,14 @@ def adapter() -> SpaceTimeAdapter:
     return SpaceTimeAdapter(D, R, num_heads=2, num_frames=F, positions=fitted_positions(R, 3))
 
 
-def test_frame_positions_are_vaswanis_sines_and_cosines() -> None:
-    table = sincos_frames(7, 10)
+def test_frame_codes_have_waves_from_two_frames_to_twice_the_clip() -> None:
+    table = fitted_frames(7, 10)
     assert table.shape == (7, 10) and table.dtype == torch.float32
     for frame in range(7):
         for k in range(5):
-            angle = frame / 10_000 ** (k / 5)
-            assert float(table[frame, k]) == pytest.approx(math.sin(angle), abs=1e-7)
-            assert float(table[frame, 5 + k]) == pytest.approx(math.cos(angle), abs=1e-7)
+            angle = 2 * math.pi * frame / (2 * 7 ** (k / 4))
+            assert float(table[frame, k]) == pytest.approx(math.sqrt(2) * math.sin(angle), abs=1e-6)
+            assert float(table[frame, 5 + k]) == pytest.approx(math.sqrt(2) * math.cos(angle), abs=1e-6)
 
 
 def test_adapters_are_the_identity_at_the_start() -> None:

@@ -117,10 +117,10 @@ def test_one_clip_can_be_overfitted(tmp_path: Path, debug_config: MakeConfig) ->
     """A silent model scores 1, since the target is standardised."""
     write_pair(tmp_path / "one", "clip", moving_square(2), "hello")
     trainer = Trainer(
-        debug_config(DATA_DIR=str(tmp_path / "one"), BATCH_SIZE=1, LEARNING_RATE=1e-2, NUM_EPOCHS=200, WARMUP_STEPS=10)
+        debug_config(DATA_DIR=str(tmp_path / "one"), BATCH_SIZE=1, LEARNING_RATE=4e-3, NUM_EPOCHS=200, WARMUP_STEPS=10)
     )
     losses = [metrics["loss"] for metrics in advance(trainer, 150)]
-    assert sum(losses[:5]) / 5 > 0.5 and sum(losses[-20:]) / 20 < 0.3
+    assert sum(losses[:5]) / 5 > 0.5 and sum(losses[-20:]) / 20 < 0.05
 
 
 def test_statistics_come_from_the_training_clips_alone(debug_config: MakeConfig) -> None:
