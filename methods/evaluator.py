@@ -84,7 +84,7 @@ class Retrieval:
 
     score: Score
     psnr: float
-    clips: list[np.ndarray]  # one (F, H, W, 3) uint8 a caption
+    clips: list[np.ndarray]  # (F, H, W, 3) uint8, the first of every caption, then the second, ...
 
 
 def noise_levels(num_steps: int) -> list[int]:
@@ -138,15 +138,20 @@ def _score(errors: Tensor, asked: Tensor) -> Score:
     return Score(int((own[:, 0] < others.min(1).values).sum()), len(errors), 1 / errors.shape[1])
 
 
-def retrieval(loaded: LoadedModel, data: TextToSignDataset, indices: list[int], captions: list[str]) -> Retrieval:
-    """Generate a clip for each caption: is its nearest real clip, in pixels, one of the asked caption?"""
+def retrieval(
+    loaded: LoadedModel, data: TextToSignDataset, indices: list[int], captions: list[str], *, clips_per_caption: int = 1
+) -> Retrieval:
+    """Generate clips for each caption: is the nearest real clip, in pixels, one of the asked caption?
+
+    More than one clip a caption narrows the interval of guessing; they share a model, so they are not independent.
+    """
     config = loaded.config
-    requests = [Request(caption, config.SEED) for caption in captions]
+    requests = [Request(caption, config.SEED, index) for index in range(clips_per_caption) for caption in captions]
     with tqdm(
         total=len(requests) * config.INFERENCE_TIMESTEPS, desc="generating", unit="clip step", dynamic_ncols=True
     ) as bar:
         clips = generate(loaded.model, loaded.encoder, requests, **sampling_settings(config), on_step=bar.update)
-    return score_retrieval(clips, captions, data, indices)
+    return score_retrieval(clips, [request.prompt for request in requests], data, indices)
 
 
 def score_retrieval(
@@ -166,7 +171,9 @@ def score_retrieval(
     return Retrieval(Score(correct, len(captions), chance), float(np.mean(decibels)), clips)
 
 
-def evaluate(loaded: LoadedModel, data: TextToSignDataset, *, folder: Path, max_clips: int = 64) -> dict[str, object]:
+def evaluate(
+    loaded: LoadedModel, data: TextToSignDataset, *, folder: Path, max_clips: int = 64, clips_per_caption: int = 4
+) -> dict[str, object]:
     """Both measures on at most ``max_clips`` clips; writes evaluation.json, contact_sheet.png and the clips.
 
     Raises:
@@ -182,13 +189,14 @@ def evaluate(loaded: LoadedModel, data: TextToSignDataset, *, folder: Path, max_
     except OSError as error:
         raise EvaluationError(f"{folder} cannot be a folder ({error.strerror}). Use another --output") from error
     ranking = prompt_ranking(loaded, data, indices, captions)
-    found = retrieval(loaded, data, indices, captions)
+    found = retrieval(loaded, data, indices, captions, clips_per_caption=clips_per_caption)
     report = {
         "checkpoint": str(loaded.path),
         "step": loaded.step,
         "data": str(data.folder),
         "num_clips": len(indices),
         "num_captions": len(captions),
+        "clips_per_caption": clips_per_caption,
         "prompt_ranking": ranking.score.to_dict(),
         "prompt_ranking_by_timestep": {str(t): score.to_dict() for t, score in ranking.by_timestep.items()},
         "retrieval": found.score.to_dict(),
@@ -212,10 +220,11 @@ def _write(
 ) -> None:
     (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     real = [data.frames(next(i for i in indices if data.texts[i] == caption)) for caption in captions]
-    sheet = contact_sheet([("real", real), ("generated", found.clips)], short_titles(captions))
+    sheet = contact_sheet([("real", real), ("generated", found.clips[: len(captions)])], short_titles(captions))
     sheet.save(folder / "contact_sheet.png")
     for number, clip in enumerate(found.clips):
-        write_gif(folder / "generated" / f"{number:03d}.gif", clip, fps=fps, comment=captions[number])
+        copy, which = divmod(number, len(captions))
+        write_gif(folder / "generated" / f"{which:03d}_{copy}.gif", clip, fps=fps, comment=captions[which])
 
 
 def short_titles(captions: list[str]) -> list[str]:

@@ -191,18 +191,21 @@ def test_an_evaluation_writes_its_report_a_contact_sheet_and_the_clips(
     trained_checkpoint: Path, data: TextToSignDataset, tmp_path: Path
 ) -> None:
     loaded = load_model(trained_checkpoint)
-    report = evaluate(loaded, data, folder=tmp_path)
+    report = evaluate(loaded, data, folder=tmp_path, clips_per_caption=2)
     assert json.loads((tmp_path / "evaluation.json").read_text()) == report
     assert report["num_clips"] == 8 and report["prompt_ranking"]["num"] == 8 and report["step"] == 8
     assert 0 < report["retrieval_psnr_db"] < 60 and len(report["prompt_ranking_by_timestep"]) == 8
     clips = sorted((tmp_path / "generated").iterdir())
-    assert [path.name for path in clips] == [f"{i:03d}.gif" for i in range(8)]
+    assert [path.name for path in clips] == [f"{i:03d}_{copy}.gif" for i in range(8) for copy in (0, 1)]
+    assert report["retrieval"]["num"] == 16 and report["retrieval"]["chance"] == pytest.approx(1 / 8)
     with Image.open(clips[0]) as image:
         assert image.n_frames == 4 and image.info["comment"].decode() == sorted(data.texts)[0]
     with Image.open(tmp_path / "contact_sheet.png") as sheet:
         assert sheet.width > 8 * 2 * 16 and sheet.height > 2 * 2 * 16
     assert "prompt ranking" in format_report(report) and "/8" in format_report(report)
-    assert evaluate(loaded, data, folder=tmp_path / "again") == report  # the same numbers every time
+    assert (
+        evaluate(loaded, data, folder=tmp_path / "again", clips_per_caption=2) == report
+    )  # the same numbers every time
 
 
 def test_fewer_clips_can_be_asked_for(trained_checkpoint: Path, data: TextToSignDataset, tmp_path: Path) -> None:
