@@ -71,6 +71,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype is torch.float16)
         self.ema = Ema(self.model, self.device if config.EMA_DEVICE == "model" else torch.device("cpu"))
         self.step = 0
+        self._saved_step = -1  # none yet
         if content is not None and resume is not None:
             self._restore(content, resume)
         self.clips_per_step = config.BATCH_SIZE * config.GRADIENT_ACCUMULATION_STEPS
@@ -202,8 +203,6 @@ class Trainer:
         checkpoint.save(path, self.state())
         self._saved_step = self.step
         return path
-
-    _saved_step = -1
 
     def state(self) -> dict[str, object]:
         """Everything that a checkpoint holds (``checkpoint.FIELDS``)."""
