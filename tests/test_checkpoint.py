@@ -181,11 +181,6 @@ def test_missing_fields_are_named(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "a.pt")
 
 
-def test_a_file_from_before_the_data_was_remembered_can_be_read(tmp_path: Path) -> None:
-    torch.save({key: value for key, value in content().items() if key != "data"}, tmp_path / "a.pt")
-    assert checkpoint.load(tmp_path / "a.pt")["data"] == {}
-
-
 def test_a_missing_file_and_a_folder_say_where_to_look(tmp_path: Path) -> None:
     for path in (tmp_path / "none.pt", tmp_path):
         with pytest.raises(CheckpointError, match="does not exist. See what there is: python main.py checkpoints"):

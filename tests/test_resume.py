@@ -59,6 +59,7 @@ class ScalingLosses(Trainer):
 def test_resuming_in_the_middle_of_an_epoch_replays_bitwise(
     debug_config: MakeConfig, capsys: pytest.CaptureFixture[str], settings: dict[str, object]
 ) -> None:
+    handler_before = signal.getsignal(signal.SIGINT)
     settings = {"SAMPLE_EVERY_EPOCHS": 0, "SAVE_EVERY_EPOCHS": 100, **settings}
     whole = Trainer(debug_config(EXPERIMENT_NAME="whole", **settings))
     assert whole.run()
@@ -73,7 +74,7 @@ def test_resuming_in_the_middle_of_an_epoch_replays_bitwise(
     wanted, got = whole.state(), second.state()
     for field in ("epoch", "step", "model", "ema", "optimizer", "scaler", "encoder"):
         assert_equal(got[field], wanted[field], field)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler_before
 
 
 def test_a_second_interruption_does_not_wait(debug_config: MakeConfig) -> None:
