@@ -121,6 +121,8 @@ def sample(args: argparse.Namespace) -> int:
     if args.num_samples < 1 or args.batch_size < 1:
         found = f"--num_samples {args.num_samples} --batch_size {args.batch_size}"
         raise ConfigError(f"{found}; wanted at least 1 of each.")
+    if args.output and Path(args.output).exists() and not Path(args.output).is_dir():
+        raise ConfigError(f"--output {args.output} is a file; wanted a folder for the clips.")
     flags = {key: getattr(args, flag) for flag, key in SAMPLING_FLAGS.items() if getattr(args, flag) is not None}
     loaded = _load(args, flags)
     _tell(loaded)

@@ -164,3 +164,14 @@ def test_another_encoder_is_refused_by_its_fingerprint(encoder: TextEncoder, tra
     check_encoder(identity, encoder, trained_checkpoint)
     with pytest.raises(TextEncoderError, match="was trained with TEXT_ENCODER=.*fingerprint 0123.*Use the files"):
         check_encoder({**identity, "fingerprint": "0123"}, encoder, trained_checkpoint)
+
+
+def test_an_output_that_is_a_file_is_refused_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from main import main
+
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    assert main(["sample", "--text", "hello", "--checkpoint", "none.pt", "--output", str(taken)]) == 2
+    assert "is a file; wanted a folder" in capsys.readouterr().err and taken.read_text() == "mine"
