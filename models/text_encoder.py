@@ -98,10 +98,6 @@ class TextEncoder:
         tokens = self.model(**ids).last_hidden_state[0].float()
         return tokens, tokens.mean(0)
 
-    def num_tokens(self, prompt: str) -> int:
-        """Tokens of a prompt before cutting, the two special ones included."""
-        return len(self.tokenizer(prompt)["input_ids"])
-
 
 class TextStandardiser(nn.Module):
     """(features - mean) / deviation over the training captions, per channel; its statistics travel in the checkpoint.

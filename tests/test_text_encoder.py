@@ -34,7 +34,7 @@ def test_the_encoder_is_frozen_and_in_evaluation_mode(encoder: TextEncoder) -> N
 
 def test_features_have_the_stated_shapes_and_types(encoder: TextEncoder) -> None:
     features = encoder.encode(list(CAPTIONS))
-    length = max(encoder.num_tokens(caption) for caption in CAPTIONS)
+    length = max(len(encoder.tokenizer(caption)["input_ids"]) for caption in CAPTIONS)
     assert features.tokens.shape == (8, length, encoder.width) and features.tokens.dtype == torch.float32
     assert features.mask.shape == (8, length) and features.mask.dtype == torch.bool
     assert features.pooled.shape == (8, encoder.width) and features.pooled.dtype == torch.float32
@@ -60,7 +60,10 @@ def test_a_prompts_features_do_not_depend_on_its_batch() -> None:
 
 def test_padding_is_zero_and_masked(encoder: TextEncoder) -> None:
     features = encoder.encode(["where is the station", "yes"])
-    assert features.mask.sum(1).tolist() == [encoder.num_tokens("where is the station"), encoder.num_tokens("yes")]
+    assert features.mask.sum(1).tolist() == [
+        len(encoder.tokenizer("where is the station")["input_ids"]),
+        len(encoder.tokenizer("yes")["input_ids"]),
+    ]
     assert features.mask[:, 0].all() and not features.tokens[~features.mask].any()
     assert features.mask.int().diff(dim=1).max() <= 0  # real tokens first
 
@@ -86,7 +89,7 @@ def test_a_prompt_is_encoded_once() -> None:
 def test_a_caption_that_is_too_long_is_cut_and_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     short = TextEncoder(PACKAGED_ENCODER, max_length=6)
     caption = "one two three four five six seven"
-    assert short.num_tokens(caption) == 9
+    assert len(short.tokenizer(caption)["input_ids"]) == 9
     assert short.encode([caption]).tokens.shape[1] == 6
     assert "warning: caption cut to 6 of its 9 tokens: 'one two" in capsys.readouterr().err
     short.encode([caption, "one two"])
