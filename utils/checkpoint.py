@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from config import MODEL_KEYS, Config, ConfigError, UserError, differences, from_dict
+from config import Config, ConfigError, UserError, differences, from_dict, model_keys
 
 FORMAT_VERSION = 1
 LATEST = "latest_checkpoint.pt"
@@ -146,7 +146,8 @@ def check_resumable(path: Path, stored: Config, config: Config) -> list[str]:
         CheckpointError: a model key differs.
     """
     changed = differences(config, stored)
-    fixed = [f"{key}={old!r}, the config says {new!r}" for key, (old, new) in changed.items() if key in MODEL_KEYS]
+    keys = model_keys(stored.MODEL_ARCHITECTURE)
+    fixed = [f"{key}={old!r}, the config says {new!r}" for key, (old, new) in changed.items() if key in keys]
     if fixed:
         raise CheckpointError(f"{path} holds {'; '.join(fixed)}. Run: python main.py fix-config --checkpoint {path}")
     return [f"{key} {old} -> {new}" for key, (old, new) in changed.items()]
@@ -160,8 +161,7 @@ def summarise(path: Path) -> CheckpointSummary:
         config = config_of(content, path)
     except CheckpointError as error:
         return CheckpointSummary(path, stat.st_size, stat.st_mtime, problem=str(error))
-    architecture = f"{config.MODEL_ARCHITECTURE} {config.TINYFUSION_VARIANT}"
-    return CheckpointSummary(path, stat.st_size, stat.st_mtime, content["step"], content["epoch"], architecture)
+    return CheckpointSummary(path, stat.st_size, stat.st_mtime, content["step"], content["epoch"], config.MODEL_NAME)
 
 
 def find(folder: str | Path) -> list[Path]:

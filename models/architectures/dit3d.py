@@ -1,0 +1,54 @@
+"""DiT over tubelets: joint attention in space and time with adaLN-Zero (Peebles & Xie 2022; tubelets as in Latte, Ma et
+al. 2024).
+
+Every token sees every other at once: the plainest of the transformers, and the dearest for long clips, since attention
+grows with the square of the F' N tokens. After each block the tokens look at the text.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from config import Config
+from external.TinyFusion.dit import DiTBlock
+from models.layers import Conditioning, TextAttention, choose_attention, maybe_checkpoint, xavier, zero
+from models.text_encoder import TextFeatures
+from models.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_shape
+
+
+class DiT3D(nn.Module):
+    """``forward(x_t, t, text) -> prediction`` over all tubelets jointly."""
+
+    def __init__(self, shape: TubeletShape, *, text_width: int, num_steps: int, gradient_checkpointing: bool) -> None:
+        """``num_steps``: T of the noise schedule."""
+        super().__init__()
+        self.gradient_checkpointing = gradient_checkpointing
+        self.conditioning = Conditioning(text_width, shape.width, shape.width, num_steps=num_steps)
+        self.embedding = TubeletEmbedding(shape)
+        self.blocks = nn.ModuleList(DiTBlock(shape.width, shape.num_heads) for _ in range(shape.depth))
+        self.text_attention = nn.ModuleList(TextAttention(shape.width, shape.num_heads) for _ in range(shape.depth))
+        xavier(self)
+        for block, attention in zip(self.blocks, self.text_attention, strict=True):
+            choose_attention(block.attn, sequence_length=shape.num_tokens)
+            zero(block.adaLN_modulation[1])  # adaLN-Zero: at first every block is the identity
+            zero(attention.cross.proj)
+        self.output = TubeletOutput(shape)
+
+    def forward(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
+        """x_t (B, 3, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""
+        c, tokens = self.conditioning(t, text)  # (B, D), (B, L, D)
+        x = self.embedding(x_t)  # (B, F' N, D)
+        for block, attention in zip(self.blocks, self.text_attention, strict=True):
+            x = maybe_checkpoint(block, x, block.modulation(c), enabled=self.gradient_checkpointing)
+            x = maybe_checkpoint(attention, x, tokens, text.mask, enabled=self.gradient_checkpointing)
+        return self.output(x, c)
+
+
+def build_dit3d(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> DiT3D:
+    """The backbone that the config names, freshly initialised; of ``alphas_cumprod`` (T,) only T matters."""
+    return DiT3D(
+        tubelet_shape(config),
+        text_width=text_width,
+        num_steps=len(alphas_cumprod),
+        gradient_checkpointing=config.GRADIENT_CHECKPOINTING,
+    )
