@@ -96,7 +96,7 @@ class Config:
     # ---- Warm start -------------------------------------------------------------------------------------------------
     TINYFUSION_CHECKPOINT: str = "pretrained/TinyDiT-D14-MaskedKD-500K.pt"  # published weights (pretrained/README.md)
     TINYFUSION_INIT: Literal["auto", "pretrained", "scratch"] = "auto"  # auto: pretrained if there, and said
-    TINYFUSION_FREEZE_BACKBONE: bool = False  # True trains only the adapters and what the weights file does not hold
+    TINYFUSION_FREEZE_BACKBONE: bool = False  # True trains adapters, patch embedding and final layer only
 
     # ---- Data -------------------------------------------------------------------------------------------------------
     DATA_DIR: str = "training_data"  # NAME.gif with NAME.txt, sub-folders included

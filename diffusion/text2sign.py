@@ -6,6 +6,7 @@ A new architecture is one file in ``models/architectures``, one line in ``ARCHIT
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -161,6 +162,7 @@ class Text2Sign(nn.Module):
             uncond = self.predict(x_t, t, text.with_null(everywhere))
             prediction = guide(uncond, cond, guidance_scale=guidance_scale)
         x_0 = self.schedule.to_x_0(prediction, x_t, t, prediction_type=self.prediction_type)
+        x_0 = x_0.masked_fill(x_0.isinf(), math.nan)  # clipped, it would be a plausible black or white
         return self.standardise(self.unstandardise(x_0).clamp(-1.0, 1.0))
 
     @torch.no_grad()

@@ -1,13 +1,21 @@
-"""Where the backbone's first weights come from, and which of them are trained."""
+"""Where the backbone's first weights come from, and which of them are trained.
+
+Freezing keeps what the published model computes between its first and its last layer: the blocks and the timestep
+embedding. The patch embedding and the final layer are trained although they are derived from published ones, because
+they translate between the model's latents and our colours, and nothing published says how to do that well; so is the
+final layer's own modulation, which decides what of the result counts at which timestep.
+"""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from config import Config, ConfigError, UserError
 from diffusion.text2sign import Text2Sign
-from external.TinyFusion.weights import load_published, read_published
+from external.TinyFusion.weights import LoadReport, load_published, read_published
+from models.architectures.tinyfusion import TinyFusionVideo
 
 
 class TrainingError(UserError):
@@ -15,37 +23,67 @@ class TrainingError(UserError):
 
 
 def initialise_backbone(model: Text2Sign, config: Config) -> None:
-    """Published weights into a fresh TinyFusion backbone, or a plain word that it starts from scratch.
+    """Published weights into a fresh backbone, or a plain word that it starts from scratch.
 
     Raises:
-        ConfigError: the weights are required and absent.
+        ConfigError: published weights are required or to be frozen, and none are there.
         WeightsError: the file does not fit.
     """
+    tinyfusion = config.MODEL_ARCHITECTURE == "tinyfusion"
+    name = config.TINYFUSION_VARIANT if tinyfusion else config.MODEL_ARCHITECTURE
+    reason = _why_from_scratch(config)
+    if reason is None:
+        print(f"backbone: {name} from {config.TINYFUSION_CHECKPOINT}\n{_load(model, config)}", file=sys.stderr)
+        return
+    if config.TINYFUSION_INIT == "pretrained":
+        raise ConfigError(f"TINYFUSION_INIT=pretrained but {reason}. Train from scratch: --set TINYFUSION_INIT=scratch")
+    if config.TINYFUSION_FREEZE_BACKBONE:
+        raise _nothing_to_freeze(reason)
+    print(f"backbone: {name} from scratch ({reason})", file=sys.stderr)
+
+
+def _why_from_scratch(config: Config) -> str | None:
+    """What keeps published weights out of a fresh backbone; None if they are to be loaded."""
     if config.MODEL_ARCHITECTURE != "tinyfusion":
-        return
-    path = Path(config.TINYFUSION_CHECKPOINT)
-    if config.TINYFUSION_INIT == "pretrained" and not path.is_file():
-        raise ConfigError(
-            f"TINYFUSION_INIT=pretrained but {path} does not exist. See pretrained/README.md for its source, "
-            "or train from scratch: --set TINYFUSION_INIT=scratch"
-        )
-    if config.TINYFUSION_INIT == "scratch" or not path.is_file():
-        absent = "" if config.TINYFUSION_INIT == "scratch" else f" ({path} is absent; see pretrained/README.md)"
-        print(f"backbone: {config.TINYFUSION_VARIANT} from scratch{absent}", file=sys.stderr)
-        return
-    report = load_published(model.backbone.dit, read_published(path), source=str(path))
-    model.backbone.text.silence()
-    print(f"backbone: {config.TINYFUSION_VARIANT} from {path}\n{report}", file=sys.stderr)
+        return f"nothing is published for MODEL_ARCHITECTURE={config.MODEL_ARCHITECTURE}"
+    if config.TINYFUSION_INIT == "scratch":
+        return "TINYFUSION_INIT=scratch"
+    if not Path(config.TINYFUSION_CHECKPOINT).is_file():
+        return f"{config.TINYFUSION_CHECKPOINT} does not exist (its source: pretrained/README.md)"
+    return None
+
+
+def _load(model: Text2Sign, config: Config) -> LoadReport:
+    """-> the four lists, over the whole backbone: what lies around the DiT is newly initialised."""
+    path, backbone = Path(config.TINYFUSION_CHECKPOINT), model.backbone
+    report = load_published(backbone.dit, read_published(path), source=str(path))
+    backbone.text.silence()
+    around = tuple(name for name in backbone.state_dict() if not name.startswith("dit."))
+    return replace(report, newly_initialised=(*report.newly_initialised, *around))
 
 
 def freeze_backbone(model: Text2Sign, *, frozen: bool) -> None:
-    """``frozen`` leaves only what is not the published transformer trainable.
+    """``frozen`` leaves trainable what is not published: the adapters, the patch embedding and the final layer.
+
+    Called for fresh and resumed runs alike; only ``initialise_backbone`` knows whether a fresh one has anything to
+    freeze, and a resumed one goes on as it was begun.
 
     Raises:
+        ConfigError: this architecture has no published part.
         TrainingError: nothing is left to train.
     """
     if frozen:
+        if not isinstance(model.backbone, TinyFusionVideo):
+            raise _nothing_to_freeze(f"nothing is published for the backbone {type(model.backbone).__name__}")
         model.backbone.dit.blocks.requires_grad_(False)
         model.backbone.dit.t_embedder.requires_grad_(False)
     if not any(p.requires_grad for p in model.parameters()):
         raise TrainingError("No trainable parameters. Set TINYFUSION_FREEZE_BACKBONE = False in config.py.")
+
+
+def _nothing_to_freeze(reason: str) -> ConfigError:
+    return ConfigError(
+        f"TINYFUSION_FREEZE_BACKBONE=True but {reason}: random blocks would be frozen and never learn. Wanted "
+        "MODEL_ARCHITECTURE=tinyfusion with published weights, TINYFUSION_INIT=pretrained. "
+        "Or train all of it: --set TINYFUSION_FREEZE_BACKBONE=False"
+    )

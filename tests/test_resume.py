@@ -20,6 +20,7 @@ from config import Config
 from main import main
 from methods.trainer import Trainer
 from tests.conftest import command_settings
+from tests.published_files import random_weights, write_published
 from tests.test_trainer import advance, assert_equal
 from utils import checkpoint
 from utils.checkpoint import CheckpointError, latest_path
@@ -52,15 +53,19 @@ class ScalingLosses(Trainer):
     [
         {},
         {"GRADIENT_ACCUMULATION_STEPS": 2, "BATCH_SIZE": 1, "SHUFFLE_CAPTIONS": True, "EMA_EVERY": 2},
-        {"LR_DECAY": "cosine", "TINYFUSION_FREEZE_BACKBONE": True, "EMA_DEVICE": "model", "BATCH_SIZE": 3},
+        {
+            "TINYFUSION_INIT": "pretrained", "TINYFUSION_FREEZE_BACKBONE": True,
+            "LR_DECAY": "cosine", "EMA_DEVICE": "model", "BATCH_SIZE": 3,
+        },
     ],
     ids=["plain", "accumulating", "frozen"],
-)
+)  # fmt: skip
 def test_resuming_in_the_middle_of_an_epoch_replays_bitwise(
-    debug_config: MakeConfig, capsys: pytest.CaptureFixture[str], settings: dict[str, object]
+    debug_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: dict[str, object]
 ) -> None:
     handler_before = signal.getsignal(signal.SIGINT)
-    settings = {"SAMPLE_EVERY_EPOCHS": 0, "SAVE_EVERY_EPOCHS": 100, **settings}
+    published = write_published(tmp_path / "published.pt", random_weights(2, 64, patch=8, grid=4))
+    settings = {"SAMPLE_EVERY_EPOCHS": 0, "SAVE_EVERY_EPOCHS": 100, "TINYFUSION_CHECKPOINT": str(published), **settings}
     whole = Trainer(debug_config(EXPERIMENT_NAME="whole", **settings))
     assert whole.run()
     config = debug_config(EXPERIMENT_NAME="parts", **settings)

@@ -9,6 +9,10 @@ predictor, seen through T, from its first step on. Two properties choose T, and 
 - Its columns are orthogonal and equally long. The signal-to-noise ratio in z is that of x, so that a timestep keeps its
   meaning, and the colours stay apart and equal.
 
+A published model is also conditioned on a class, c = t_embedder(t) + y_embedder(y), and was trained to do without: the
+last row of its class table stands for a dropped label. A model of ours has no classes, so that row, a constant, moves
+into the last bias of the timestep embedding, and what is loaded is the published unconditional model.
+
 Imports ``config``, torch and ``dit`` only.
 
 Example::
@@ -37,6 +41,10 @@ RGB_CHANNELS = 3
 LATENT_OF_RGB = ((1.0, 1.0, 1.0), (1.0, -1.0, -1.0), (-1.0, 1.0, -1.0), (-1.0, -1.0, 1.0))
 """sqrt(3) T: the corners of a tetrahedron in the cube of colours; T^T T is 4/3 of the identity."""
 
+CLASS_TABLE = "y_embedder.embedding_table.weight"
+PUBLISHED_CLASS_ROWS = 1001  # ImageNet's classes, then the null class of dropped labels
+NULL_CLASS_HOME = "t_embedder.mlp.2.bias"  # where the null class goes in a model without classes
+
 PUBLISHED_TIMESTEPS = 1000
 PUBLISHED_BETAS = (1e-4, 0.02)  # first and last, linear between (Ho et al. 2020, section 4)
 ZIP_MAGIC = b"PK\x03\x04"
@@ -52,9 +60,9 @@ class LoadReport:
     """What became of every tensor of the file and of the model, by name; nothing falls between the lists."""
 
     loaded: tuple[str, ...]  # bit for bit as published
-    adapted: tuple[str, ...]  # derived from the published, or recomputed
+    adapted: tuple[str, ...]  # put to use in another form, whole or in part, or recomputed
     newly_initialised: tuple[str, ...]  # in the model only; ``load_published`` leaves none, a wrapper adds its own
-    ignored: tuple[str, ...]  # in the file only
+    ignored: tuple[str, ...]  # in the file and without any trace in the model; ``load_published`` leaves none
 
     def lines(self) -> list[str]:
         """One line per list: its length, and its names if they are few."""
@@ -133,8 +141,9 @@ def load_published(dit: DiT, weights: Mapping[str, Tensor], *, source: str = "Th
     """Published ``weights`` into ``dit``, in place; ``source`` names them in errors.
 
     Strict, but for four places: the patch embedding and the final layer change from latent to RGB channels (and the
-    final layer loses its variance half) by LATENT_OF_RGB; positions of another grid are recomputed; the class table is
-    ignored by a model without classes. On an error the model is as it was.
+    final layer loses its variance half) by LATENT_OF_RGB; positions of another grid are recomputed; for a model without
+    classes the null class is added to the timestep embedding. The class table then counts as adapted, like the final
+    layer: a part of it is in use, the rest has none. On an error the model is as it was.
 
     Raises:
         WeightsError: another depth, width or patch size; an unknown or missing name; a wrong shape; values that are
@@ -142,19 +151,22 @@ def load_published(dit: DiT, weights: Mapping[str, Tensor], *, source: str = "Th
     """
     _check_architecture(dit, weights, source)
     own = dit.state_dict()
-    ignored = tuple(name for name in weights if name.startswith("y_embedder.") and dit.y_embedder is None)
-    names = [name for name in weights if name not in ignored]
+    without_classes = CLASS_TABLE in weights and dit.y_embedder is None
+    names = [name for name in weights if not (without_classes and name == CLASS_TABLE)]
     _check_names(names, own, source)
     values = {name: _fitted(name, weights[name], own[name], dit, source) for name in names}
+    adapted = {name for name in names if weights[name].shape != own[name].shape}
+    if without_classes:
+        values[NULL_CLASS_HOME] = values[NULL_CLASS_HOME] + _null_class(weights[CLASS_TABLE], own, source)
+        adapted |= {CLASS_TABLE, NULL_CLASS_HOME}
     with torch.no_grad():
         for name, value in values.items():
             own[name].copy_(value)
-    same = {name for name in names if weights[name].shape == own[name].shape}
     return LoadReport(
-        loaded=tuple(name for name in names if name in same),
-        adapted=tuple(name for name in names if name not in same),
+        loaded=tuple(name for name in weights if name not in adapted),
+        adapted=tuple(name for name in weights if name in adapted),
         newly_initialised=(),
-        ignored=ignored,
+        ignored=(),
     )
 
 
@@ -196,23 +208,42 @@ def _check_names(names: list[str], own: Mapping[str, Tensor], source: str) -> No
 
 def _fitted(name: str, value: Tensor, own: Tensor, dit: DiT, source: str) -> Tensor:
     """``value`` as the model takes it in ``own``'s place."""
-    number = value.is_floating_point()
     rule = RULES.get(name)
-    fitted = value if value.shape == own.shape else rule(value, dit) if rule and number else None
+    fitted = value
+    if value.shape != own.shape:
+        fitted = rule(value, dit) if rule and value.is_floating_point() else None
     if fitted is None or fitted.shape != own.shape:
-        raise WeightsError(
-            f"{source} holds {name} {tuple(value.shape)}, the model wants {tuple(own.shape)}. "
-            "Use a file as published for this variant: pretrained/README.md."
-        )
-    if not (number and fitted.isfinite().all()):
+        raise _wrong_shape(name, value, own.shape, source)
+    return _finite(name, fitted, own.dtype, source)
+
+
+def _null_class(table: Tensor, own: Mapping[str, Tensor], source: str) -> Tensor:
+    """The class table (1001, D) -> its last row (D,), which was trained on dropped labels."""
+    home = own[NULL_CLASS_HOME]
+    wanted = torch.Size([PUBLISHED_CLASS_ROWS, len(home)])
+    if table.shape != wanted:  # with any other number of rows, nothing says that the last is the null class
+        raise _wrong_shape(CLASS_TABLE, table, wanted, source)
+    return _finite(CLASS_TABLE, table, home.dtype, source)[-1]
+
+
+def _wrong_shape(name: str, value: Tensor, wanted: torch.Size, source: str) -> WeightsError:
+    return WeightsError(
+        f"{source} holds {name} {tuple(value.shape)}, the model wants {tuple(wanted)}. "
+        "Use a file as published for this variant: pretrained/README.md."
+    )
+
+
+def _finite(name: str, value: Tensor, dtype: torch.dtype, source: str) -> Tensor:
+    """``value`` in the model's ``dtype``, which may hold less than the file's."""
+    if not (value.is_floating_point() and value.to(dtype).isfinite().all()):
         raise WeightsError(
             f"{source} holds {name} with values other than finite floating-point numbers; the file is damaged. "
             "Download it again: pretrained/README.md."
         )
-    return fitted
+    return value.to(dtype)
 
 
-# ---- The three places that change ------------------------------------------------------------------------------------
+# ---- Channels and positions ------------------------------------------------------------------------------------------
 
 
 def latent_of_rgb(like: Tensor) -> Tensor:
