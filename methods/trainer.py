@@ -24,17 +24,10 @@ from tqdm import tqdm
 from config import Config
 from dataset import TextToSignDataset, data_identity, epoch_order, load_dataset, split_indices
 from diffusion.text2sign import create_text2sign, training_noise
-from methods.optimisation import Ema, ema_decay, ema_initial_share, learning_rate, make_optimizer
-from methods.sampler import (
-    Request,
-    check_encoder,
-    encoder_identity,
-    generate,
-    load_weights,
-    sampling_settings,
-    write_clips,
-)
+from methods.optimisation import Ema, ema_decay, learning_rate, make_optimizer
+from methods.sampler import check_encoder, encoder_identity, load_weights
 from methods.warm_start import TrainingError, freeze_backbone, initialise_backbone
+from methods.watch import Watch
 from models.text_encoder import TextEncoder
 from utils import checkpoint, runtime
 from utils.train_logger import TrainLogger
@@ -87,7 +80,7 @@ class Trainer:
         config = self.config
         folder = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
         with TrainLogger(folder, first_step=self.step) as log, self._interruptible(), self._progress() as bar:
-            log.settings(self.step, config.to_dict())
+            watch = Watch(self, log)
             while self.step < self.num_steps and not self.stop_requested:
                 started = time.perf_counter()
                 metrics = self.train_step()
@@ -95,10 +88,9 @@ class Trainer:
                 seconds = time.perf_counter() - started
                 bar.set_postfix(loss=f"{metrics['loss']:.4f}", refresh=False)
                 bar.update()
-                if self.step % config.LOG_EVERY_STEPS == 0:
-                    self._log_step(log, metrics, seconds)
+                watch.after_step(metrics, seconds=seconds)
                 if self.step % self.steps_per_epoch == 0:
-                    self._end_of_epoch(log, self.step // self.steps_per_epoch)
+                    self._end_of_epoch(watch, self.step // self.steps_per_epoch)
             if not checkpoint.latest_path(config).is_file() or self._saved_step != self.step:
                 self.save()
         return self.step >= self.num_steps
@@ -187,13 +179,12 @@ class Trainer:
 
     # ---- beside the loop --------------------------------------------------------------------------------------------
 
-    def _end_of_epoch(self, log: TrainLogger, epoch: int) -> None:
+    def _end_of_epoch(self, watch: Watch, epoch: int) -> None:
         config = self.config
         if epoch % config.SAVE_EVERY_EPOCHS == 0:
             self.save()
             checkpoint.link(checkpoint.latest_path(config), checkpoint.epoch_path(config, epoch))
-        if config.SAMPLE_EVERY_EPOCHS and epoch % config.SAMPLE_EVERY_EPOCHS == 0:
-            self._preview(log)
+        watch.after_epoch(epoch)
         if self.device.type == "cuda" and epoch % config.SAVE_EVERY_EPOCHS == 0:
             torch.cuda.empty_cache()
 
@@ -236,35 +227,6 @@ class Trainer:
             found = " -> ".join(f"{part['num_clips']} clips ({part['digest']})" for part in (before, now))
             print(f"changed: training data {found}", file=sys.stderr)
         self.step = self._saved_step = content["step"]
-
-    def _preview(self, log: TrainLogger) -> None:
-        """Clips for the first validation captions (training captions where nothing is held out), averaged weights."""
-        config = self.config
-        texts = list(dict.fromkeys(self.data.texts[i] for i in self.validation or self.training))
-        requests = [Request(text, config.SEED) for text in texts[: config.NUM_PREVIEWS]]
-        self.model.eval()
-        with self.ema.applied_to(self.model):
-            clips = generate(self.model, self.encoder, requests, **sampling_settings(config))
-        self.model.train()
-        folder = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "previews"
-        write_clips(folder, requests, clips, config=config, step=self.step, fps=config.FPS)
-        for request, clip in zip(requests, clips, strict=True):
-            log.clip(self.step, request.prompt, clip, fps=config.FPS)
-
-    def _log_step(self, log: TrainLogger, metrics: dict[str, float], seconds: float) -> None:
-        norm = metrics["gradient_norm"]
-        values = {
-            ("Training", "loss"): metrics["loss"],
-            ("Training", "gradient_norm"): norm,
-            ("Training", "gradient_norm_clipped"): min(norm, self.config.GRADIENT_CLIP),
-            ("Training", "skipped"): metrics["skipped"],
-            ("Learning_Rate", "learning_rate"): metrics["learning_rate"],
-            ("Performance", "seconds_per_step"): seconds,
-            ("Performance", "clips_per_second"): len(self.rows()) / seconds,
-            ("System", "peak_memory_gib"): runtime.peak_memory_bytes(self.device) / 2**30,
-            ("Parameter_Stats", "ema_initial_share"): ema_initial_share(self.config, self.step),
-        }
-        log.scalars(self.step, values)
 
     def _fit_statistics(self) -> None:
         """Clip and text statistics from the training part alone; they travel in the checkpoint."""
