@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that ``--help``, ``config`` and a ty
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -264,26 +265,23 @@ def show_config(args: argparse.Namespace) -> int:
 
 
 def _add_checkpoints(commands: argparse._SubParsersAction) -> None:
-    _command(commands, "checkpoints", list_checkpoints, "list the checkpoints of all experiments")
+    command = _command(commands, "checkpoints", list_checkpoints, "list the checkpoints of all experiments")
+    command.add_argument("--json", action="store_true", help="for machines: a list of objects")
+    command.add_argument("--verify", action="store_true", help="read every byte, as loading does")
 
 
 def list_checkpoints(args: argparse.Namespace) -> int:
     """One line a file; damaged ones are listed with the reason."""
     folder = _config(args).CHECKPOINT_DIR
-    from utils import checkpoint
+    from utils import checkpoint_list
 
-    paths = checkpoint.find(folder)
-    if not paths:
+    found = [checkpoint_list.summarise(path, verify=args.verify) for path in checkpoint_list.find(folder)]
+    if args.json:
+        print(json.dumps(checkpoint_list.as_json(found), indent=2))
+    elif found:
+        print(checkpoint_list.table(found))
+    else:
         print(f"No checkpoints in {folder}/. Make one: python main.py train")
-        return 0
-    print(f"{'step':>9}{'epoch':>7}{'size':>10}{'age':>8}  {'architecture':<24}path")
-    for path in paths:
-        found = checkpoint.summarise(path)
-        size, age = f"{found.size_bytes / 2**20:.1f} MiB", checkpoint.age(found.modified)
-        if found.problem:
-            print(f"{'-':>9}{'-':>7}{size:>10}{age:>8}  {'unusable':<24}{path}: {found.problem}")
-        else:
-            print(f"{found.step:>9,}{found.epoch:>7,}{size:>10}{age:>8}  {found.architecture:<24}{path}")
     return 0
 
 

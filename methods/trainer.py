@@ -29,7 +29,7 @@ from methods.sampler import check_encoder, encoder_identity, load_weights
 from methods.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from methods.watch import Watch
 from models.text_encoder import TextEncoder
-from utils import checkpoint, runtime
+from utils import checkpoint, checkpoint_list, runtime
 from utils.train_logger import TrainLogger
 
 MAX_BAD_STEPS = 10  # non-finite steps in a row that stop the run
@@ -64,6 +64,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype is torch.float16)
         self.ema = Ema(self.model, self.device if config.EMA_DEVICE == "model" else torch.device("cpu"))
         self.step = 0
+        self.skipped_steps = 0  # bad ones since the beginning
         self._saved_step = -1  # none yet
         if content is not None and resume is not None:
             self._restore(content, resume)
@@ -165,6 +166,7 @@ class Trainer:
 
     def _count_bad_step(self, rows: list[int], per_clip: Tensor, norm: float) -> None:
         self.bad_steps += 1
+        self.skipped_steps += 1
         suspects = [self.data.names[row] for row, loss in zip(rows, per_clip.tolist(), strict=True)]
         broken = [n for n, loss in zip(suspects, per_clip.tolist(), strict=True) if not math.isfinite(loss)] or suspects
         tqdm.write(
@@ -188,10 +190,10 @@ class Trainer:
         if self.device.type == "cuda" and epoch % config.SAVE_EVERY_EPOCHS == 0:
             torch.cuda.empty_cache()
 
-    def save(self) -> Path:
-        """Write ``latest_checkpoint.pt``."""
+    def save(self, *, validation_loss: float | None = None) -> Path:
+        """Write ``latest_checkpoint.pt``, with the validation loss of this very state where it was measured."""
         path = checkpoint.latest_path(self.config)
-        checkpoint.save(path, self.state())
+        checkpoint.save(path, {**self.state(), "validation_loss": validation_loss})
         self._saved_step = self.step
         return path
 
@@ -202,7 +204,10 @@ class Trainer:
             "config": self.config.to_dict(),
             "encoder": encoder_identity(self.encoder),
             "epoch": self.step // self.steps_per_epoch,
+            "batch": self.step % self.steps_per_epoch,
             "step": self.step,
+            "skipped_steps": self.skipped_steps,
+            "validation_loss": None,
             "model": self.model.state_dict(),
             "ema": self.ema.average,
             "optimizer": self.optimizer.state_dict(),
@@ -227,6 +232,7 @@ class Trainer:
             found = " -> ".join(f"{part['num_clips']} clips ({part['digest']})" for part in (before, now))
             print(f"changed: training data {found}", file=sys.stderr)
         self.step = self._saved_step = content["step"]
+        self.skipped_steps = content["skipped_steps"]
 
     def _fit_statistics(self) -> None:
         """Clip and text statistics from the training part alone; they travel in the checkpoint."""
@@ -268,7 +274,7 @@ def _read_state(config: Config, resume: Path | None) -> dict[str, object] | None
         return None
     content = checkpoint.load(resume)
     stored = checkpoint.config_of(content, resume)
-    newest = checkpoint.summarise(latest).step if latest.is_file() and not latest.samefile(resume) else None
+    newest = checkpoint_list.summarise(latest).step if latest.is_file() and not latest.samefile(resume) else None
     if newest is not None and newest > content["step"]:
         raise checkpoint.CheckpointError(
             f"{resume} is at step {content['step']:,}, but {latest} is at step {newest:,} and would be replaced. "

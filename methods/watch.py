@@ -32,6 +32,7 @@ class Watch:
             ("Training", "gradient_norm"): norm,
             ("Training", "gradient_norm_clipped"): min(norm, trainer.config.GRADIENT_CLIP),
             ("Training", "skipped"): metrics["skipped"],
+            ("Training", "skipped_steps_total"): trainer.skipped_steps,
             ("Learning_Rate", "learning_rate"): metrics["learning_rate"],
             ("Performance", "seconds_per_step"): seconds,
             ("Performance", "clips_per_second"): len(trainer.rows()) / seconds,
