@@ -125,6 +125,7 @@ class Config:
 
     # ---- Intervals and folders --------------------------------------------------------------------------------------
     SAVE_EVERY_EPOCHS: Count = 10  # keeps checkpoint_epoch_NNNN.pt and renews latest_checkpoint.pt
+    KEEP_CHECKPOINTS: Whole = 3  # numbered ones that stay on disk, 5 GB each at default size; 0: all
     SAMPLE_EVERY_EPOCHS: Whole = 5  # previews; 0: none
     NUM_PREVIEWS: Count = 4  # clips of a preview
     LOG_EVERY_STEPS: Count = 10  # scalars to TensorBoard and metrics.jsonl

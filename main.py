@@ -67,12 +67,14 @@ def train(args: argparse.Namespace) -> int:
     """Train to the end; 130 after an interruption, as shells expect."""
     config = _config(args)
     from methods.trainer import Trainer
+    from utils import checkpoint_list
     from utils.checkpoint import latest_path
 
     latest = latest_path(config)
     resume = None if args.resume is None else Path(args.resume or latest)
     trainer = Trainer(config, resume=resume)
     if trainer.step >= trainer.num_steps:
+        checkpoint_list.keep(config)  # names that a kill prevented
         print(f"{resume} is at step {trainer.step:,} of {trainer.num_steps:,}: finished. Raise NUM_EPOCHS to go on.")
         return 0
     finished = trainer.run()

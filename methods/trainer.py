@@ -10,6 +10,7 @@ pure functions of (SEED, step). So resuming replays exactly what an uninterrupte
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 import sys
 import time
@@ -79,6 +80,7 @@ class Trainer:
     def run(self) -> bool:
         """Train until NUM_EPOCHS; True if it got there, False if interrupted. The state is saved in both cases."""
         config = self.config
+        checkpoint_list.keep(config)  # names that a kill prevented
         folder = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
         with TrainLogger(folder, first_step=self.step) as log, self._interruptible(), self._progress() as bar:
             watch = Watch(self, log)
@@ -185,7 +187,7 @@ class Trainer:
         config = self.config
         if epoch % config.SAVE_EVERY_EPOCHS == 0:
             self.save()
-            checkpoint.link(checkpoint.latest_path(config), checkpoint.epoch_path(config, epoch))
+            checkpoint_list.keep(config)
         watch.after_epoch(epoch)
         if self.device.type == "cuda" and epoch % config.SAVE_EVERY_EPOCHS == 0:
             torch.cuda.empty_cache()
@@ -264,16 +266,18 @@ class Trainer:
 
 def _read_state(config: Config, resume: Path | None) -> dict[str, object] | None:
     """The checkpoint to go on from; neither it nor a fresh start may overwrite newer work of the experiment."""
-    latest = checkpoint.latest_path(config)
     if resume is None:
-        if latest.exists():
+        found = checkpoint_list.existing(config)
+        if found:
+            path = "" if found == checkpoint.latest_path(config) else f" {shlex.quote(str(found))}"
             raise checkpoint.CheckpointError(
-                f"{latest} exists already. Go on with it: add --resume. Start another run beside it: "
+                f"{found} exists already. Go on with it: add --resume{path}. Start another run beside it: "
                 "add --set EXPERIMENT_NAME=NEW_NAME"
             )
         return None
     content = checkpoint.load(resume)
     stored = checkpoint.config_of(content, resume)
+    latest = checkpoint.latest_path(config)
     newest = checkpoint_list.summarise(latest).step if latest.is_file() and not latest.samefile(resume) else None
     if newest is not None and newest > content["step"]:
         raise checkpoint.CheckpointError(

@@ -12,10 +12,123 @@ import torch
 
 from config import Config, make_config
 from main import main
-from tests.test_checkpoint import saved
-from utils import checkpoint_list
+from tests.test_checkpoint import content, saved
+from utils import checkpoint, checkpoint_list
+from utils.checkpoint import epoch_path, latest_path
+from utils.checkpoint_list import best_path
 
 MakeConfig = Callable[..., Config]
+
+
+def after_epoch(config: Config, epoch: int, **changes: object) -> None:
+    """What the trainer does at the end of an epoch that is saved."""
+    checkpoint.save(latest_path(config), content(epoch=epoch, step=epoch * 4, **changes))
+    checkpoint_list.keep(config)
+
+
+def names(config: Config) -> list[str]:
+    return sorted(path.name for path in latest_path(config).parent.iterdir())
+
+
+# ---- Names ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0, (1, 2, 3, 4, 5)), (1, (5,)), (3, (3, 4, 5)), (9, (1, 2, 3, 4, 5))])
+def test_the_last_k_numbered_checkpoints_stay_and_zero_keeps_all(
+    debug_config: MakeConfig, keep: int, kept: tuple[int, ...]
+) -> None:
+    config = debug_config(KEEP_CHECKPOINTS=keep)
+    for epoch in range(1, 6):
+        after_epoch(config, epoch, validation_loss=float(epoch))
+    assert tuple(checkpoint_list.numbered(config)) == kept
+    assert checkpoint.load(best_path(config))["epoch"] == 1  # outlives its number
+    assert checkpoint.load(latest_path(config))["epoch"] == 5
+
+
+def test_nothing_but_this_experiments_own_numbered_files_is_ever_removed(debug_config: MakeConfig) -> None:
+    config, other = debug_config(KEEP_CHECKPOINTS=1), debug_config(EXPERIMENT_NAME="other")
+    folder = latest_path(config).parent
+    after_epoch(other, 1, validation_loss=None)
+    mine = ("checkpoint_epoch_1.pt", "my checkpoint_epoch_0001.pt", "checkpoint_epoch_0001.pt.bak", "notes.txt")
+    for name in (*mine, "deeper/checkpoint_epoch_0001.pt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    (folder / "checkpoint_epoch_0002.pt").mkdir()
+    saved(epoch_path(config, 9), epoch=9)  # of a run that got further, and whose latest was removed
+    for epoch in (3, 4, 5):
+        after_epoch(config, epoch, validation_loss=None)
+    wanted = {*mine, "deeper", "latest_checkpoint.pt"}
+    wanted |= {f"checkpoint_epoch_{number:04d}.pt" for number in (2, 5, 9)}
+    assert set(names(config)) == wanted and (folder / "deeper" / "checkpoint_epoch_0001.pt").is_file()
+    assert names(other) == ["checkpoint_epoch_0001.pt", "latest_checkpoint.pt"]
+
+
+def test_only_states_at_the_end_of_a_saved_epoch_get_a_number(debug_config: MakeConfig) -> None:
+    config = debug_config(SAVE_EVERY_EPOCHS=2)
+    for changes in ({"epoch": 0}, {"epoch": 2, "batch": 3}, {"epoch": 2, "batch": None}, {"epoch": 3}):
+        saved(latest_path(config), **changes)
+        checkpoint_list.keep(config)
+        assert checkpoint_list.numbered(config) == {}
+    after_epoch(config, 4)
+    assert list(checkpoint_list.numbered(config)) == [4]
+
+
+def test_the_best_is_the_first_with_the_lowest_validation_loss(debug_config: MakeConfig) -> None:
+    config = debug_config()
+    for epoch, loss in enumerate((None, 0.9, float("nan"), 0.5, 0.7, 0.5, None, 0.4, float("inf")), start=1):
+        after_epoch(config, epoch, validation_loss=loss)
+        best = {1: None, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 4, 8: 8, 9: 8}[epoch]
+        assert (checkpoint.load(best_path(config))["epoch"] if best else best_path(config).exists() or None) == best
+
+
+def test_a_best_that_cannot_be_compared_is_replaced_and_that_is_said(
+    debug_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = debug_config()
+    after_epoch(config, 1, validation_loss=0.1)
+    after_epoch(config, 2, validation_loss=0.2, data={"num_clips": 3, "digest": "11"})
+    assert checkpoint.load(best_path(config))["epoch"] == 2
+    assert "its validation loss was measured on another split" in capsys.readouterr().err
+    best_path(config).write_bytes(b"junk")
+    after_epoch(config, 3, validation_loss=0.3, data={"num_clips": 3, "digest": "11"})
+    assert checkpoint.load(best_path(config))["epoch"] == 3
+    assert f"note: {best_path(config)} is replaced: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["number", "best", "both", "none"])
+def test_names_that_a_kill_prevented_are_made_up_and_repeating_changes_nothing(
+    debug_config: MakeConfig, missing: str
+) -> None:
+    config = debug_config()
+    after_epoch(config, 1, validation_loss=0.5)
+    wanted = {path.name: path.read_bytes() for path in latest_path(config).parent.iterdir()}
+    if missing in ("number", "both"):
+        epoch_path(config, 1).unlink()
+    if missing in ("best", "both"):
+        best_path(config).unlink()
+    for _ in range(2):
+        checkpoint_list.keep(config)
+        assert {path.name: path.read_bytes() for path in latest_path(config).parent.iterdir()} == wanted
+
+
+def test_a_damaged_or_missing_latest_is_given_no_name(debug_config: MakeConfig) -> None:
+    config = debug_config()
+    checkpoint_list.keep(config)
+    latest_path(config).parent.mkdir(parents=True)
+    latest_path(config).write_bytes(b"junk")
+    checkpoint_list.keep(config)
+    assert names(config) == ["latest_checkpoint.pt"]
+
+
+def test_the_newest_state_of_an_experiment_is_found_under_any_name(debug_config: MakeConfig) -> None:
+    config = debug_config(EXPERIMENT_NAME="ein Versuch für später")
+    assert checkpoint_list.existing(config) is None
+    for path in (best_path(config), epoch_path(config, 2), epoch_path(config, 10_000), latest_path(config)):
+        saved(path)
+        assert checkpoint_list.existing(config) == path
+
+
+# ---- The table ------------------------------------------------------------------------------------------------------
 
 
 def test_the_table_shows_every_fact_in_aligned_columns_and_the_reason_of_damage(
