@@ -110,6 +110,7 @@ def _add_sample(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--batch_size", "--batch-size", type=int, default=8, metavar="N", help="clips at a time")
 
 
+MAX_PROMPT_BYTES = 10_000  # as for captions
 SAMPLING_FLAGS = {
     "eta": "ETA", "guidance_scale": "GUIDANCE_SCALE", "steps": "INFERENCE_TIMESTEPS", "sampler": "SAMPLER",
     "seed": "SEED", "fps": "FPS",
@@ -121,6 +122,9 @@ def sample(args: argparse.Namespace) -> int:
     prompts = [" ".join(text.split()) for text in dict.fromkeys(args.text)]
     if not all(prompts):
         raise ConfigError("--text is empty; wanted a prompt, for example --text hello")
+    longest = max(len(prompt.encode()) for prompt in prompts)
+    if longest > MAX_PROMPT_BYTES:
+        raise ConfigError(f"--text has {longest:,} bytes; wanted a prompt of at most {MAX_PROMPT_BYTES:,}.")
     if args.num_samples < 1 or args.batch_size < 1:
         found = f"--num_samples {args.num_samples} --batch_size {args.batch_size}"
         raise ConfigError(f"{found}; wanted at least 1 of each.")

@@ -100,6 +100,10 @@ MISTAKES: dict[str, tuple[Arguments, str]] = {
     ),
     "no steps": (on_checkpoint("--text", "a", "--steps", "0"), "INFERENCE_TIMESTEPS=0 is outside its limits"),
     "empty text": (on_checkpoint("--text", "  "), "--text is empty"),
+    "a text of 1 MB": (
+        on_checkpoint("--text", "x" * 1_000_000),
+        "--text has 1,000,000 bytes; wanted a prompt of at most",
+    ),
     "no samples": (on_checkpoint("--text", "a", "--num_samples", "0"), "wanted at least 1 of each"),
     "eta": (on_checkpoint("--text", "a", "--eta", "1.5"), "ETA=1.5 is outside its limits"),
     "guidance": (on_checkpoint("--text", "a", "--guidance_scale", "nan"), "GUIDANCE_SCALE=nan is outside its limits"),
