@@ -93,11 +93,13 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """Give ``source`` a second name without writing it again; falls back to a copy where links are unknown.
+    """Give ``source`` a second name, if it has not got it, without writing it again; a copy where links are unknown.
 
     Raises:
         CheckpointError: as ``save``.
     """
+    if target.is_file() and target.samefile(source):
+        return
     with _replacing(target) as partial:
         try:
             os.link(source, partial)
@@ -116,7 +118,7 @@ def _replacing(path: Path) -> Iterator[Path]:
             yield partial
             os.replace(partial, path)
         finally:
-            partial.unlink(missing_ok=True)  # also there if both names were one file before, which rename(2) leaves
+            partial.unlink(missing_ok=True)
         _flush_names(path.parent)
     except (OSError, RuntimeError) as error:
         refusal = error if isinstance(error, OSError) else error.__context__  # torch's writer wraps the disk's word
