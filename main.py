@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that ``--help``, ``config`` and a ty
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -66,12 +67,14 @@ def train(args: argparse.Namespace) -> int:
     """Train to the end; 130 after an interruption, as shells expect."""
     config = _config(args)
     from methods.trainer import Trainer
+    from utils import checkpoint_list
     from utils.checkpoint import latest_path
 
     latest = latest_path(config)
     resume = None if args.resume is None else Path(args.resume or latest)
     trainer = Trainer(config, resume=resume)
     if trainer.step >= trainer.num_steps:
+        checkpoint_list.keep(config)  # names that a kill prevented
         print(f"{resume} is at step {trainer.step:,} of {trainer.num_steps:,}: finished. Raise NUM_EPOCHS to go on.")
         return 0
     finished = trainer.run()
@@ -107,6 +110,7 @@ def _add_sample(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--batch_size", "--batch-size", type=int, default=8, metavar="N", help="clips at a time")
 
 
+MAX_PROMPT_BYTES = 10_000  # as for captions
 SAMPLING_FLAGS = {
     "eta": "ETA", "guidance_scale": "GUIDANCE_SCALE", "steps": "INFERENCE_TIMESTEPS", "sampler": "SAMPLER",
     "seed": "SEED", "fps": "FPS",
@@ -118,6 +122,9 @@ def sample(args: argparse.Namespace) -> int:
     prompts = [" ".join(text.split()) for text in dict.fromkeys(args.text)]
     if not all(prompts):
         raise ConfigError("--text is empty; wanted a prompt, for example --text hello")
+    longest = max(len(prompt.encode()) for prompt in prompts)
+    if longest > MAX_PROMPT_BYTES:
+        raise ConfigError(f"--text has {longest:,} bytes; wanted a prompt of at most {MAX_PROMPT_BYTES:,}.")
     if args.num_samples < 1 or args.batch_size < 1:
         found = f"--num_samples {args.num_samples} --batch_size {args.batch_size}"
         raise ConfigError(f"{found}; wanted at least 1 of each.")
@@ -264,26 +271,23 @@ def show_config(args: argparse.Namespace) -> int:
 
 
 def _add_checkpoints(commands: argparse._SubParsersAction) -> None:
-    _command(commands, "checkpoints", list_checkpoints, "list the checkpoints of all experiments")
+    command = _command(commands, "checkpoints", list_checkpoints, "list the checkpoints of all experiments")
+    command.add_argument("--json", action="store_true", help="for machines: a list of objects")
+    command.add_argument("--verify", action="store_true", help="read every byte, as loading does")
 
 
 def list_checkpoints(args: argparse.Namespace) -> int:
     """One line a file; damaged ones are listed with the reason."""
     folder = _config(args).CHECKPOINT_DIR
-    from utils import checkpoint
+    from utils import checkpoint_list
 
-    paths = checkpoint.find(folder)
-    if not paths:
+    found = [checkpoint_list.summarise(path, verify=args.verify) for path in checkpoint_list.find(folder)]
+    if args.json:
+        print(json.dumps(checkpoint_list.as_json(found), indent=2))
+    elif found:
+        print(checkpoint_list.table(found))
+    else:
         print(f"No checkpoints in {folder}/. Make one: python main.py train")
-        return 0
-    print(f"{'step':>9}{'epoch':>7}{'size':>10}{'age':>8}  {'architecture':<24}path")
-    for path in paths:
-        found = checkpoint.summarise(path)
-        size, age = f"{found.size_bytes / 2**20:.1f} MiB", checkpoint.age(found.modified)
-        if found.problem:
-            print(f"{'-':>9}{'-':>7}{size:>10}{age:>8}  {'unusable':<24}{path}: {found.problem}")
-        else:
-            print(f"{found.step:>9,}{found.epoch:>7,}{size:>10}{age:>8}  {found.architecture:<24}{path}")
     return 0
 
 

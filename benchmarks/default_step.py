@@ -14,8 +14,9 @@ import tempfile
 import time
 
 from benchmarks.machine import write_result
-from config import PACKAGED_ENCODER, make_config
+from config import make_config
 from methods.trainer import Trainer
+from presets import PACKAGED_ENCODER
 from utils.runtime import peak_memory_bytes
 
 GIB = 2**30

@@ -10,6 +10,7 @@ pure functions of (SEED, step). So resuming replays exactly what an uninterrupte
 from __future__ import annotations
 
 import math
+import shlex
 import signal
 import sys
 import time
@@ -24,19 +25,12 @@ from tqdm import tqdm
 from config import Config
 from dataset import TextToSignDataset, data_identity, epoch_order, load_dataset, split_indices
 from diffusion.text2sign import create_text2sign, training_noise
-from methods.optimisation import Ema, ema_decay, ema_initial_share, learning_rate, make_optimizer
-from methods.sampler import (
-    Request,
-    check_encoder,
-    encoder_identity,
-    generate,
-    load_weights,
-    sampling_settings,
-    write_clips,
-)
+from methods.optimisation import Ema, ema_decay, learning_rate, make_optimizer
+from methods.sampler import check_encoder, encoder_identity, load_weights
 from methods.warm_start import TrainingError, freeze_backbone, initialise_backbone
+from methods.watch import Watch
 from models.text_encoder import TextEncoder
-from utils import checkpoint, runtime
+from utils import checkpoint, checkpoint_list, runtime
 from utils.train_logger import TrainLogger
 
 MAX_BAD_STEPS = 10  # non-finite steps in a row that stop the run
@@ -71,6 +65,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype is torch.float16)
         self.ema = Ema(self.model, self.device if config.EMA_DEVICE == "model" else torch.device("cpu"))
         self.step = 0
+        self.skipped_steps = 0  # bad ones since the beginning
         self._saved_step = -1  # none yet
         if content is not None and resume is not None:
             self._restore(content, resume)
@@ -85,9 +80,10 @@ class Trainer:
     def run(self) -> bool:
         """Train until NUM_EPOCHS; True if it got there, False if interrupted. The state is saved in both cases."""
         config = self.config
+        checkpoint_list.keep(config)  # names that a kill prevented
         folder = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
         with TrainLogger(folder, first_step=self.step) as log, self._interruptible(), self._progress() as bar:
-            log.settings(self.step, config.to_dict())
+            watch = Watch(self, log)
             while self.step < self.num_steps and not self.stop_requested:
                 started = time.perf_counter()
                 metrics = self.train_step()
@@ -95,10 +91,9 @@ class Trainer:
                 seconds = time.perf_counter() - started
                 bar.set_postfix(loss=f"{metrics['loss']:.4f}", refresh=False)
                 bar.update()
-                if self.step % config.LOG_EVERY_STEPS == 0:
-                    self._log_step(log, metrics, seconds)
+                watch.after_step(metrics, seconds=seconds)
                 if self.step % self.steps_per_epoch == 0:
-                    self._end_of_epoch(log, self.step // self.steps_per_epoch)
+                    self._end_of_epoch(watch, self.step // self.steps_per_epoch)
             if not checkpoint.latest_path(config).is_file() or self._saved_step != self.step:
                 self.save()
         return self.step >= self.num_steps
@@ -173,6 +168,7 @@ class Trainer:
 
     def _count_bad_step(self, rows: list[int], per_clip: Tensor, norm: float) -> None:
         self.bad_steps += 1
+        self.skipped_steps += 1
         suspects = [self.data.names[row] for row, loss in zip(rows, per_clip.tolist(), strict=True)]
         broken = [n for n, loss in zip(suspects, per_clip.tolist(), strict=True) if not math.isfinite(loss)] or suspects
         tqdm.write(
@@ -187,20 +183,19 @@ class Trainer:
 
     # ---- beside the loop --------------------------------------------------------------------------------------------
 
-    def _end_of_epoch(self, log: TrainLogger, epoch: int) -> None:
+    def _end_of_epoch(self, watch: Watch, epoch: int) -> None:
         config = self.config
         if epoch % config.SAVE_EVERY_EPOCHS == 0:
             self.save()
-            checkpoint.link(checkpoint.latest_path(config), checkpoint.epoch_path(config, epoch))
-        if config.SAMPLE_EVERY_EPOCHS and epoch % config.SAMPLE_EVERY_EPOCHS == 0:
-            self._preview(log)
+            checkpoint_list.keep(config)
+        watch.after_epoch(epoch)
         if self.device.type == "cuda" and epoch % config.SAVE_EVERY_EPOCHS == 0:
             torch.cuda.empty_cache()
 
-    def save(self) -> Path:
-        """Write ``latest_checkpoint.pt``."""
+    def save(self, *, validation_loss: float | None = None) -> Path:
+        """Write ``latest_checkpoint.pt``, with the validation loss of this very state where it was measured."""
         path = checkpoint.latest_path(self.config)
-        checkpoint.save(path, self.state())
+        checkpoint.save(path, {**self.state(), "validation_loss": validation_loss})
         self._saved_step = self.step
         return path
 
@@ -211,7 +206,10 @@ class Trainer:
             "config": self.config.to_dict(),
             "encoder": encoder_identity(self.encoder),
             "epoch": self.step // self.steps_per_epoch,
+            "batch": self.step % self.steps_per_epoch,
             "step": self.step,
+            "skipped_steps": self.skipped_steps,
+            "validation_loss": None,
             "model": self.model.state_dict(),
             "ema": self.ema.average,
             "optimizer": self.optimizer.state_dict(),
@@ -236,35 +234,7 @@ class Trainer:
             found = " -> ".join(f"{part['num_clips']} clips ({part['digest']})" for part in (before, now))
             print(f"changed: training data {found}", file=sys.stderr)
         self.step = self._saved_step = content["step"]
-
-    def _preview(self, log: TrainLogger) -> None:
-        """Clips for the first validation captions (training captions where nothing is held out), averaged weights."""
-        config = self.config
-        texts = list(dict.fromkeys(self.data.texts[i] for i in self.validation or self.training))
-        requests = [Request(text, config.SEED) for text in texts[: config.NUM_PREVIEWS]]
-        self.model.eval()
-        with self.ema.applied_to(self.model):
-            clips = generate(self.model, self.encoder, requests, **sampling_settings(config))
-        self.model.train()
-        folder = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "previews"
-        write_clips(folder, requests, clips, config=config, step=self.step, fps=config.FPS)
-        for request, clip in zip(requests, clips, strict=True):
-            log.clip(self.step, request.prompt, clip, fps=config.FPS)
-
-    def _log_step(self, log: TrainLogger, metrics: dict[str, float], seconds: float) -> None:
-        norm = metrics["gradient_norm"]
-        values = {
-            ("Training", "loss"): metrics["loss"],
-            ("Training", "gradient_norm"): norm,
-            ("Training", "gradient_norm_clipped"): min(norm, self.config.GRADIENT_CLIP),
-            ("Training", "skipped"): metrics["skipped"],
-            ("Learning_Rate", "learning_rate"): metrics["learning_rate"],
-            ("Performance", "seconds_per_step"): seconds,
-            ("Performance", "clips_per_second"): len(self.rows()) / seconds,
-            ("System", "peak_memory_gib"): runtime.peak_memory_bytes(self.device) / 2**30,
-            ("Parameter_Stats", "ema_initial_share"): ema_initial_share(self.config, self.step),
-        }
-        log.scalars(self.step, values)
+        self.skipped_steps = content["skipped_steps"]
 
     def _fit_statistics(self) -> None:
         """Clip and text statistics from the training part alone; they travel in the checkpoint."""
@@ -296,17 +266,19 @@ class Trainer:
 
 def _read_state(config: Config, resume: Path | None) -> dict[str, object] | None:
     """The checkpoint to go on from; neither it nor a fresh start may overwrite newer work of the experiment."""
-    latest = checkpoint.latest_path(config)
     if resume is None:
-        if latest.exists():
+        found = checkpoint_list.existing(config)
+        if found:
+            path = "" if found == checkpoint.latest_path(config) else f" {shlex.quote(str(found))}"
             raise checkpoint.CheckpointError(
-                f"{latest} exists already. Go on with it: add --resume. Start another run beside it: "
+                f"{found} exists already. Go on with it: add --resume{path}. Start another run beside it: "
                 "add --set EXPERIMENT_NAME=NEW_NAME"
             )
         return None
     content = checkpoint.load(resume)
     stored = checkpoint.config_of(content, resume)
-    newest = checkpoint.summarise(latest).step if latest.is_file() and not latest.samefile(resume) else None
+    latest = checkpoint.latest_path(config)
+    newest = checkpoint_list.summarise(latest).step if latest.is_file() and not latest.samefile(resume) else None
     if newest is not None and newest > content["step"]:
         raise checkpoint.CheckpointError(
             f"{resume} is at step {content['step']:,}, but {latest} is at step {newest:,} and would be replaced. "

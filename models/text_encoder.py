@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from config import PACKAGED_ENCODER, UserError
+from config import UserError
+from presets import PACKAGED_ENCODER
 
 FEATURE_LIMIT = 10.0  # deviations; keeps a prompt far from every training caption bounded
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from config import PACKAGED_ENCODER, Config, make_config
+from config import Config, make_config
 from models.text_encoder import TextEncoder
+from presets import PACKAGED_ENCODER
 from utils.video import write_gif
 
 CAPTIONS = ("hello", "thank you", "yes", "no", "good morning", "please help me", "where is the station", "water")

@@ -114,6 +114,11 @@ def break_pair(folder: Path, fault: str) -> None:
         gif.with_suffix(".txt").write_bytes("gr\u00fc\u00df".encode("latin-1"))
     elif fault == "huge caption":
         gif.with_suffix(".txt").write_text("x" * (MAX_CAPTION_BYTES + 1))
+    elif fault == "a caption of 1 MB":
+        gif.with_suffix(".txt").write_text("x " * 500_000)
+    elif fault == "a caption without end":
+        gif.with_suffix(".txt").unlink()
+        gif.with_suffix(".txt").symlink_to("/dev/zero")
     elif fault == "dangling caption":
         gif.with_suffix(".txt").unlink()
         gif.with_suffix(".txt").symlink_to(folder / "nowhere")
@@ -129,6 +134,8 @@ BAD = [
     ("one frame", "bad.gif: one frame; wanted a clip of at least 2"),
     ("not utf-8", "bad.txt: byte 2 is not UTF-8"),
     ("huge caption", "bad.txt: 10,001 bytes; wanted a caption of at most 10,000"),
+    ("a caption of 1 MB", "bad.txt: 1,000,000 bytes; wanted a caption of at most 10,000"),
+    ("a caption without end", "bad.txt is no plain file; wanted a text file"),
     ("dangling caption", "bad.txt cannot be read: No such file"),
 ]
 

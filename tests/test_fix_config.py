@@ -36,10 +36,8 @@ def config_file(here: Path) -> Path:
 
 def values_of(path: Path) -> dict[str, object]:
     """The defaults of a config file, as another Python reads them."""
-    code = (
-        "import json, sys; sys.path.insert(0, sys.argv[1]); import config; print(json.dumps(config.Config().to_dict()))"
-    )
-    command = [sys.executable, "-I", "-S", "-B", "-c", code, str(path.parent)]
+    code = "import json, sys; sys.path[:0] = sys.argv[1:]; import config; print(json.dumps(config.Config().to_dict()))"
+    command = [sys.executable, "-I", "-S", "-B", "-c", code, str(path.parent), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

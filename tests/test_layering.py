@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 RANKS = {
+    "presets": -1,
     "config": 0,
     "schedulers": 1,
     "utils": 1,
@@ -63,8 +64,8 @@ def violations(path: Path, source: str) -> list[str]:
         top = module.partition(".")[0]
         if module.startswith("."):
             found.append(f"{path}:{line}: relative import; write the whole name")
-        elif own == "config" and top not in sys.stdlib_module_names:
-            found.append(f"{path}:{line}: imports {module}; config.py is standard library only")
+        elif own in ("config", "presets") and top not in {*sys.stdlib_module_names, "presets"}:
+            found.append(f"{path}:{line}: imports {module}; {own}.py is standard library only")
         elif top == "tests" and own != "tests":
             found.append(f"{path}:{line}: imports the tests")
         elif top in RANKS and top != own and own != "tests" and RANKS[top] >= RANKS[own]:

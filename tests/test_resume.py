@@ -22,7 +22,7 @@ from methods.trainer import Trainer
 from tests.conftest import command_settings
 from tests.published_files import random_weights, write_published
 from tests.test_trainer import advance, assert_equal
-from utils import checkpoint
+from utils import checkpoint, checkpoint_list
 from utils.checkpoint import CheckpointError, latest_path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,6 +113,28 @@ def test_starting_over_an_existing_run_is_refused_and_nothing_is_overwritten(deb
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_starting_over_what_is_left_of_a_run_is_refused_and_names_it(debug_config: MakeConfig) -> None:
+    """A fresh run would remove the old one's numbered checkpoints and replace its best."""
+    config = debug_config(EXPERIMENT_NAME="mein erster Versuch")
+    latest = Trainer(config).save()
+    for path in (checkpoint_list.best_path(config), checkpoint.epoch_path(config, 7)):
+        latest.rename(path)
+        with pytest.raises(CheckpointError, match=f"{path} exists already.*add --resume '{path}'[.].*NEW_NAME"):
+            Trainer(config)
+        latest = path
+    assert Trainer(config, resume=latest).step == 0
+
+
+def test_a_kill_between_the_last_save_and_its_names_is_made_up_for(
+    here: Path, clips_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command_settings(here, clips_folder, SAMPLE_EVERY_EPOCHS=0, NUM_EPOCHS=1)
+    assert main(["train", *arguments]) == 0
+    kept = here / "checkpoints" / "debug" / "checkpoint_epoch_0001.pt"
+    kept.unlink()
+    assert main(["train", *arguments, "--resume"]) == 0 and kept.is_file()
+
+
 def test_resuming_with_another_model_is_refused_and_names_fix_config(debug_config: MakeConfig) -> None:
     path = Trainer(debug_config()).save()
     with pytest.raises(CheckpointError) as caught:
@@ -133,7 +155,7 @@ def test_a_changed_learning_rate_is_announced_and_used(
 ) -> None:
     path = Trainer(debug_config(WARMUP_STEPS=0)).save()
     trainer = Trainer(debug_config(WARMUP_STEPS=0, LEARNING_RATE=0.02), resume=path)
-    assert "changed: LEARNING_RATE 0.0001 -> 0.02" in capsys.readouterr().err.splitlines()
+    assert "changed: LEARNING_RATE 1e-4 -> 0.02" in capsys.readouterr().err.splitlines()
     assert advance(trainer, 1)[0]["learning_rate"] == 0.02
 
 

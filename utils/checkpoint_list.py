@@ -1,0 +1,172 @@
+"""Which checkpoints there are: the names that an experiment's states are kept under, and the table of all of them.
+
+``latest_checkpoint.pt`` is what is written; the others are further names of a state that was the latest once, without
+a second copy on disk. ``keep`` derives them from the files alone, so whatever a kill prevented, the next run makes up.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from config import Config
+from utils.checkpoint import (
+    CheckpointError,
+    DamagedCheckpointError,
+    config_of,
+    epoch_path,
+    latest_path,
+    link,
+    load,
+    peek,
+)
+
+BEST = "best_checkpoint.pt"
+NUMBERED = re.compile(r"checkpoint_epoch_(\d{4,})\.pt")
+
+
+# ---- The names of one experiment's states ---------------------------------------------------------------------------
+
+
+def best_path(config: Config) -> Path:
+    """Where the state with the lowest validation loss is kept."""
+    return latest_path(config).with_name(BEST)
+
+
+def numbered(config: Config) -> dict[int, Path]:
+    """Epoch -> path of this experiment's ``checkpoint_epoch_NNNN.pt``, in order."""
+    folder = latest_path(config).parent
+    found = [(NUMBERED.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
+    return dict(sorted((int(match[1]), path) for match, path in found if match and path.is_file()))
+
+
+def existing(config: Config) -> Path | None:
+    """The file that holds the experiment's newest state, if it has any."""
+    candidates = [latest_path(config), *reversed(numbered(config).values()), best_path(config)]
+    return next((path for path in candidates if path.exists()), None)
+
+
+def keep(config: Config) -> None:
+    """Give the latest state the names that it deserves, and remove the numbered ones beyond KEEP_CHECKPOINTS.
+
+    Repeating it changes nothing. No latest, or a damaged one, deserves no other name.
+
+    Raises:
+        CheckpointError: a name cannot be written.
+    """
+    latest = latest_path(config)
+    try:
+        content = peek(latest)
+    except CheckpointError:
+        return
+    epoch = content["epoch"]
+    if content["batch"] != 0 or epoch == 0:
+        return
+    if is_best(content, best_path(config)):
+        link(latest, best_path(config))
+    if epoch % config.SAVE_EVERY_EPOCHS == 0:
+        link(latest, epoch_path(config, epoch))
+        _prune(config, epoch)
+
+
+def is_best(content: dict[str, Any], best: Path) -> bool:
+    """Whether this state was validated, and ``best`` is none, worse, unreadable, or measured on another split."""
+    loss = content["validation_loss"]
+    if loss is None or not math.isfinite(loss):
+        return False
+    if not best.is_file():
+        return True
+    try:
+        before = peek(best)
+    except CheckpointError as error:
+        print(f"note: {best} is replaced: {error}", file=sys.stderr)
+        return True
+    if before["data"] != content["data"]:
+        print(f"note: {best} is replaced: its validation loss was measured on another split", file=sys.stderr)
+        return True
+    return before["validation_loss"] is None or loss < before["validation_loss"]
+
+
+def _prune(config: Config, epoch: int) -> None:
+    """Remove all but the last KEEP_CHECKPOINTS up to ``epoch``; what is numbered higher is another run's future."""
+    past = [path for number, path in numbered(config).items() if number <= epoch]
+    for path in past[: -config.KEEP_CHECKPOINTS] if config.KEEP_CHECKPOINTS else []:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            print(f"note: {path} cannot be removed ({error.strerror})", file=sys.stderr)
+
+
+# ---- The table ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CheckpointSummary:
+    """One line of ``python main.py checkpoints``; ``problem`` is empty for a sound file."""
+
+    path: Path
+    experiment: str  # the folder
+    size_bytes: int
+    modified: float  # seconds since 1970
+    step: int | None = None
+    epoch: int | None = None
+    validation_loss: float | None = None
+    architecture: str = ""
+    damaged: bool = False  # or else unusable here: another version's, another program's
+    problem: str = ""
+
+
+def summarise(path: Path, *, verify: bool = False) -> CheckpointSummary:
+    """Describe a file without raising: a damaged one is listed with its problem.
+
+    What is read is the description and its checksum; ``verify`` reads every byte and number, as loading does.
+    """
+    stat = path.stat()
+    place = (path, path.parent.name, stat.st_size, stat.st_mtime)
+    try:
+        content = load(path) if verify else peek(path)
+        config = config_of(content, path)
+    except CheckpointError as error:
+        return CheckpointSummary(*place, damaged=isinstance(error, DamagedCheckpointError), problem=str(error))
+    facts = (content["step"], content["epoch"], content["validation_loss"])
+    return CheckpointSummary(*place, *facts, config.MODEL_NAME)
+
+
+def find(folder: str | Path) -> list[Path]:
+    """Every checkpoint below ``folder``, by experiment and age."""
+    files = [path for path in Path(folder).rglob("*.pt") if path.is_file()]
+    return sorted(files, key=lambda path: (path.parent, path.stat().st_mtime, path.name))
+
+
+def table(found: list[CheckpointSummary]) -> str:
+    """For people: a line a file, damaged ones with the reason."""
+    rows = [("experiment", "step", "epoch", "val loss", "size", "age", "architecture", "path")]
+    for one in found:
+        loss = "-" if one.validation_loss is None else f"{one.validation_loss:.4f}"
+        numbers = ("-", "-", "-") if one.problem else (f"{one.step:,}", f"{one.epoch:,}", loss)
+        size, what = f"{one.size_bytes / 2**20:.1f} MiB", "damaged" if one.damaged else one.architecture or "unusable"
+        rows.append((one.experiment, *numbers, size, age(one.modified), what, one.problem or str(one.path)))
+    columns = []
+    for index, column in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, column)) if index < 7 else 0
+        columns.append([f"{cell:<{width}}" if index in (0, 6) else f"{cell:>{width}}" for cell in column])
+    return "\n".join("  ".join(cells) for cells in zip(*columns, strict=True))
+
+
+def as_json(found: list[CheckpointSummary]) -> list[dict[str, Any]]:
+    """For machines: the same facts as plain values."""
+    return [{**asdict(one), "path": str(one.path)} for one in found]
+
+
+def age(modified: float) -> str:
+    """``3 h`` for a time stamp three hours ago."""
+    seconds = max(0.0, time.time() - modified)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
