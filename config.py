@@ -127,7 +127,11 @@ class Config:
     SAVE_EVERY_EPOCHS: Count = 10  # keeps checkpoint_epoch_NNNN.pt and renews latest_checkpoint.pt
     SAMPLE_EVERY_EPOCHS: Whole = 5  # previews; 0: none
     NUM_PREVIEWS: Count = 4  # clips of a preview
+    VALIDATE_EVERY_EPOCHS: Whole = 10  # loss of fixed clips under fixed noise, noise analysis and pictures; 0: never
+    NUM_VALIDATION_CLIPS: Count = 16  # of these, at most; training clips where nothing is held out, and said
+    RANK_EVERY_EPOCHS: Whole = 50  # prompt ranking of a few of them: does the text matter? 0: never
     LOG_EVERY_STEPS: Count = 10  # scalars to TensorBoard and metrics.jsonl
+    LOG_DETAILS_EVERY_EPOCHS: Whole = 5  # histograms, parameter norms, update ratios; 0: neither these nor the graph
     CHECKPOINT_DIR: str = "checkpoints"
     LOG_DIR: str = "logs"
     SAMPLE_DIR: str = "generated_samples"
@@ -197,7 +201,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "TINYFUSION_INIT": "scratch", "TEXT_ENCODER": PACKAGED_ENCODER, "TIMESTEPS": 1000, "INFERENCE_TIMESTEPS": 25,
         "GUIDANCE_SCALE": 1.0, "BATCH_SIZE": 4, "NUM_EPOCHS": 150, "LEARNING_RATE": 1.5e-3, "WARMUP_STEPS": 40,
         "LR_DECAY": "cosine", "LR_DECAY_START": 0.3, "EMA_DECAY": 0.995, "EMA_EVERY": 1, "VALIDATION_FRACTION": 0.0,
-        "SAVE_EVERY_EPOCHS": 50, "SAMPLE_EVERY_EPOCHS": 50,
+        "SAVE_EVERY_EPOCHS": 50, "SAMPLE_EVERY_EPOCHS": 50, "VALIDATE_EVERY_EPOCHS": 25, "NUM_VALIDATION_CLIPS": 8,
+        "LOG_DETAILS_EVERY_EPOCHS": 10,
     },
     # Seconds: the size at which the tests run everything for real.
     "debug": {
@@ -205,7 +210,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "IMAGE_SIZE": 16, "TINYFUSION_FRAME_CHUNK_SIZE": 2, "TINYFUSION_INIT": "scratch",
         "TEXT_ENCODER": PACKAGED_ENCODER, "INFERENCE_TIMESTEPS": 4, "NUM_EPOCHS": 2, "BATCH_SIZE": 2,
         "WARMUP_STEPS": 2, "VALIDATION_FRACTION": 0.0, "MIXED_PRECISION": "no", "NUM_PREVIEWS": 1, "EMA_EVERY": 1,
-        "LOG_EVERY_STEPS": 1, "SAVE_EVERY_EPOCHS": 1, "SAMPLE_EVERY_EPOCHS": 2,
+        "LOG_EVERY_STEPS": 1, "SAVE_EVERY_EPOCHS": 1, "SAMPLE_EVERY_EPOCHS": 2, "VALIDATE_EVERY_EPOCHS": 1,
+        "NUM_VALIDATION_CLIPS": 2, "RANK_EVERY_EPOCHS": 2, "LOG_DETAILS_EVERY_EPOCHS": 2,
     },
 }  # fmt: skip
 
