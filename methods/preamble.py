@@ -56,11 +56,6 @@ def settings_rows(config: Config) -> list[list[str]]:
     ]
 
 
-def level_name(t: int, snr: float) -> str:
-    """``t0062_snr_0.13``: in the order of time."""
-    return f"t{t:04d}_snr_{snr:.2g}"
-
-
 def level_rows(schedule: NoiseSchedule) -> list[list[str]]:
     """Rows (t, alpha, sigma, SNR, log SNR) of the noise levels at which fixed clips are measured."""
     rows = []
@@ -73,14 +68,13 @@ def level_rows(schedule: NoiseSchedule) -> list[list[str]]:
 
 def charts(schedule: NoiseSchedule, groups: list[str]) -> dict[str, list[tuple[str, str]]]:
     """Title -> curves that are read against each other."""
-    snr = schedule.log_snr().exp()
-    levels = [level_name(t, float(snr[t])) for t in noise_levels(schedule.num_steps)]
+    levels = [f"t{t:04d}" for t in noise_levels(schedule.num_steps)]
     return {
         "Loss by signal-to-noise ratio": [("Loss_Components", name) for name in SNR_NAMES],
         "Loss with and without captions": [("Loss_Components", f"captions_{name}") for name in ("seen", "dropped")],
         "Error of the clean clip by timestep": [("Diffusion", f"x_0_mse_{level}") for level in levels],
         "Error of the noise by timestep": [("Diffusion", f"noise_mse_{level}") for level in levels],
         "Predicted against true noise: correlation": [("Noise_Analysis", f"correlation_{level}") for level in levels],
-        "Gradient norm before clipping": [("Gradient_Stats", f"{group}/norm_before_clipping") for group in groups],
-        "Update to weight ratio": [("Parameter_Stats", f"{group}/update_ratio") for group in groups],
+        "Gradient norm before clipping": [("Gradient_Stats", f"before_{group}") for group in groups],
+        "Update to weight ratio": [("Parameter_Stats", f"update_{group}") for group in groups],
     }

@@ -9,12 +9,13 @@ import numpy as np
 from config import Config
 from dataset import TextToSignDataset
 from diffusion.text2sign import Text2Sign
+from methods.evaluator import short_titles
 from methods.sampler import Request, generate, sampling_settings, write_clips
 from models.text_encoder import TextEncoder
 from utils.video import contact_sheet
 
 SIDE = 128  # px, at least, of a clip in a comparison
-MAX_TITLE = 60  # characters of a caption
+MAX_TITLE = 24  # characters of a caption: what a card of TensorBoard shows
 
 
 def folder(config: Config) -> Path:
@@ -40,10 +41,9 @@ def preview(
     requests = [Request(text, config.SEED) for text in texts]
     clips = generate(model, encoder, requests, **sampling_settings(config))
     write_clips(folder(config), requests, clips, config=config, step=step, fps=config.FPS)
-    return {
-        f"{number}_{text[:MAX_TITLE]}": beside(data.frames(first[text]), clip)
-        for number, (text, clip) in enumerate(zip(texts, clips, strict=True), start=1)
-    }
+    titles = [f"{number}_{title[:MAX_TITLE]}" for number, title in enumerate(short_titles(texts), start=1)]
+    shown = [beside(data.frames(first[text]), clip) for text, clip in zip(texts, clips, strict=True)]
+    return dict(zip(titles, shown, strict=True))
 
 
 def beside(real: np.ndarray, generated: np.ndarray) -> np.ndarray:

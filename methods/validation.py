@@ -22,8 +22,8 @@ from models.text_encoder import TextEncoder
 from utils import runtime
 from utils.video import contact_sheet, to_uint8
 
-PICTURED_LEVELS = (0, 2, 4, 6)  # of the noise levels
-PICTURE_SIDE = 128  # px, at least, of a cell
+PICTURED_LEVELS = (0, 3, 6)  # of the noise levels
+PICTURE_SIDE = 64  # px, at least, of a cell: a card of TensorBoard shows five beside each other as they are
 NOISE_RANGE = 3.0  # deviations of noise between black and white
 
 
@@ -76,7 +76,7 @@ class FixedClips:
                 first = first or tuple(tensor[0] for tensor in estimates)
             levels.append(_level(t, model, torch.cat(moments).cpu().double().mean(0)))
             if position in PICTURED_LEVELS:
-                rows.append((f"t={t}  SNR {levels[-1].snr:.2g}", _cells(model, *first)))
+                rows.append((f"t={t}", _cells(model, *first)))
         return FixedErrors(levels, _picture(rows))
 
     def _estimate(
@@ -128,7 +128,7 @@ def _cells(model: Text2Sign, x_t: Tensor, x_0: Tensor, x_0_hat: Tensor, eps: Ten
     return [to_uint8(clip[:, middle].nan_to_num(-1.0, 1.0, -1.0)) for clip in clips]
 
 
-COLUMNS = ["x_t", "x_0 predicted", "x_0 true", "noise predicted", "noise true"]
+COLUMNS = ["x_t", "x_0 hat", "x_0", "eps hat", "eps"]
 
 
 def _picture(rows: list[tuple[str, list[np.ndarray]]]) -> np.ndarray:

@@ -20,7 +20,7 @@ from methods.cost import matmul_peak, training_flops
 from methods.evaluator import prompt_ranking
 from methods.optimisation import ema_decay, ema_initial_share
 from methods.parameter_stats import block_groups, histograms, norms, update_ratios
-from methods.preamble import level_name, tell_what_stays
+from methods.preamble import tell_what_stays
 from methods.previews import preview
 from methods.sampler import LoadedModel
 from methods.tally import Tally
@@ -72,8 +72,8 @@ class Watch:
         if log:
             self._gradient_norms = norms(found, self._groups)
         if details:
-            for group, one in histograms(found, self._groups).items():
-                self._log.histogram(step, "Gradient_Stats", f"{group}/gradient", one)
+            for group, one in histograms(_matrices(found), self._groups).items():
+                self._log.histogram(step, "Gradient_Stats", f"gradient_{group}", one)
 
     def after_step(self, metrics: dict[str, float], *, seconds: float) -> dict[str, str]:
         """``metrics`` of the step that ended, which took so many ``seconds``; returns what the progress bar shows."""
@@ -137,8 +137,8 @@ class Watch:
             ("Performance", "seconds_per_step"): tally.seconds / tally.steps,
             ("Performance", "clips_per_second"): tally.clips / tally.seconds,
             ("Performance", "teraflops_per_second"): flops / 1e12,
-            ("Performance", "share_of_matmul_peak"): flops / self._peak,
-            ("Performance", "share_of_time_beside_steps"): 1 - tally.seconds / (now - self._last_told),
+            ("Performance", "matmul_peak_share"): flops / self._peak,
+            ("Performance", "beside_steps_share"): 1 - tally.seconds / (now - self._last_told),
             **{("System", f"{name}_gib"): size for name, size in runtime.memory_gib(trainer.device).items()},
             **{("Loss_Components", name): loss for name, loss in tally.components().items()},
             **self._gradient_values(),
@@ -153,8 +153,8 @@ class Watch:
         factor = min(1.0, self._trainer.config.GRADIENT_CLIP / (whole + 1e-6))  # as clip_grad_norm_ has it
         values: Values = {}
         for group, norm in {"all": whole, **self._gradient_norms}.items():
-            values["Gradient_Stats", f"{group}/norm_before_clipping"] = norm
-            values["Gradient_Stats", f"{group}/norm_after_clipping"] = norm * factor
+            values["Gradient_Stats", f"before_{group}"] = norm
+            values["Gradient_Stats", f"after_{group}"] = norm * factor
         return values
 
     def _epoch_values(self) -> Values:
@@ -173,14 +173,15 @@ class Watch:
     def _details(self) -> Values:
         """Norms, update ratios, histograms by group of parameters."""
         trainer = self._trainer
+        self._peak = max(self._peak, matmul_peak(trainer.device, trainer.model.autocast_dtype))  # the first was unlucky
         weights = {name: p.detach() for name, p in trainer.model.named_parameters()}
-        for group, one in histograms(weights, self._groups).items():
+        for group, one in histograms(_matrices(weights), self._groups).items():
             self._log.histogram(trainer.step, "Parameter_Histograms", group, one)
         ratios = update_ratios(trainer.model, trainer.optimizer, self._groups)
         return {
             ("Parameter_Stats", "ema_initial_share"): ema_initial_share(trainer.config, trainer.step),
-            **{("Parameter_Stats", f"{group}/norm"): norm for group, norm in norms(weights, self._groups).items()},
-            **{("Parameter_Stats", f"{group}/update_ratio"): ratio for group, ratio in ratios.items()},
+            **{("Parameter_Stats", f"norm_{group}"): norm for group, norm in norms(weights, self._groups).items()},
+            **{("Parameter_Stats", f"update_{group}"): ratio for group, ratio in ratios.items()},
         }
 
     def _validate(self) -> Values:
@@ -190,14 +191,14 @@ class Watch:
         if trainer.validation:
             self.validation_loss = found.loss
         self._log.picture(trainer.step, "Noise_Visualization", self._clips_name, found.picture)
-        values: Values = {("Epoch_Summary", f"fixed_noise_loss_{self._clips_name}"): found.loss}
+        values: Values = {("Epoch_Summary", f"{self._clips_name}_loss"): found.loss}
         for level in found.levels:
-            at = level_name(level.t, level.snr)
+            at = f"t{level.t:04d}"
             values["Diffusion", f"noise_mse_{at}"] = level.noise_error
             values["Diffusion", f"x_0_mse_{at}"] = level.x_0_error
             values["Noise_Analysis", f"correlation_{at}"] = level.correlation
-            values["Noise_Analysis", f"std_predicted_{at}"] = level.predicted_std
-            values["Noise_Analysis", f"mean_predicted_{at}"] = level.predicted_mean
+            values["Noise_Analysis", f"predicted_std_{at}"] = level.predicted_std
+            values["Noise_Analysis", f"predicted_mean_{at}"] = level.predicted_mean
         return values
 
     def _rank(self) -> Values:
@@ -215,6 +216,11 @@ class Watch:
                 loaded, data, indices, captions, num_levels=RANKING_LEVELS, show_progress=False
             ).score
         return {
-            ("Epoch_Summary", f"prompt_ranking_{self._clips_name}"): score.accuracy,
-            ("Epoch_Summary", "prompt_ranking_chance"): score.chance,
+            ("Epoch_Summary", f"{self._clips_name}_ranking"): score.accuracy,
+            ("Epoch_Summary", "ranking_chance"): score.chance,
         }
+
+
+def _matrices(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without biases and norms' scales, which stand near 0 and 1 and would stretch a histogram to what nobody reads."""
+    return {name: tensor for name, tensor in tensors.items() if tensor.dim() >= 2}
