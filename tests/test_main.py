@@ -222,7 +222,7 @@ def test_training_goes_on_with_more_epochs_and_keeps_what_was_there(
     assert main(["train", *arguments, "--set", "NUM_EPOCHS=2", "--resume"]) == 0
     out, err = capsys.readouterr()
     assert "changed: NUM_EPOCHS 1 -> 2" in err.splitlines()
-    assert out.startswith("Finished at step 8 of 8; saved ") and "tensorboard --logdir" in out
+    assert out.startswith("Finished at step 8 of 8; saved ") and "see them: tensorboard --logdir" in out
     kept = files_below(here / "checkpoints")
     name = "debug/checkpoint_epoch_0001.pt"
     assert kept[name] == first[name] and "debug/checkpoint_epoch_0002.pt" in kept

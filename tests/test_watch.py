@@ -15,10 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from config import Config
+from main import main
 from methods.evaluator import prompt_ranking
 from methods.sampler import LoadedModel, load_model
 from methods.trainer import Trainer
 from methods.validation import FixedClips
+from tests.conftest import command_settings
 from tests.test_resume import InterruptedAt
 from tests.test_train_logger import read_events
 from tests.test_trainer import advance, assert_equal
@@ -165,6 +167,25 @@ def test_a_line_is_the_mean_since_the_last_one_and_the_summary_of_the_epoch(debu
     assert found[2]["04_Learning_Rate/learning_rate"] == by_hand[5]["learning_rate"]
     speed = found[0]["05_Performance/clips_per_second"] * found[0]["05_Performance/seconds_per_step"]
     assert speed == pytest.approx(2.0)  # BATCH_SIZE
+
+
+def test_the_end_of_a_run_names_what_was_written_and_the_next_command(
+    tmp_path: Path, clips_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *command_settings(tmp_path, clips_folder, VALIDATION_FRACTION=0.25)]) == 0
+    out, err = capsys.readouterr()
+    checkpoint = tmp_path / "checkpoints" / "debug" / "latest_checkpoint.pt"
+    loss = json.loads((tmp_path / "logs/debug/metrics.jsonl").read_text().splitlines()[-1])[
+        "03_Epoch_Summary/validation_loss"
+    ]
+    assert out.splitlines() == [
+        f"Finished at step 6 of 6; saved {checkpoint}",
+        f"Validation loss: {loss:.4f} (averaged weights, held-out clips)",
+        f"Previews: 1 GIFs in {tmp_path}/generated_samples/debug/previews",
+        f"Logs: {tmp_path}/logs/debug, scalars in metrics.jsonl; see them: tensorboard --logdir {tmp_path}/logs/debug",
+        f"Next: python main.py evaluate --checkpoint {checkpoint}",
+    ]
+    assert "loss=" in err and "clips/s=" in err and "6/6" in err
 
 
 # ---- What it does not do --------------------------------------------------------------------------------------------

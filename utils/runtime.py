@@ -115,7 +115,7 @@ def synchronise(device: torch.device) -> None:
 
 def describe(device: torch.device, dtype: torch.dtype | None) -> str:
     """The device by its name, and the precision of the backbone."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"threads: {torch.get_num_threads()}"
     return f"{device.type} ({name}), {str(dtype or torch.float32).removeprefix('torch.')}, torch {torch.__version__}"
 
 
