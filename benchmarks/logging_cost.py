@@ -1,7 +1,7 @@
 """What logging costs: the same training steps of the demo preset with and without it, one after the other in one run.
 
     python main.py prepare-data --preset demo --languages ase
-    python -m benchmarks.logging_cost
+    python -m benchmarks.logging_cost          # OMP_NUM_THREADS=1 before it where other programs share the cores
 
 Every step is taken twice, once silent and once logged, in changing order, over whole periods of
 LOG_DETAILS_EVERY_EPOCHS: so scalars and details are there as often as by default. The share is the time spent in
@@ -88,6 +88,7 @@ def main() -> None:
                 trainer.step += 1
             told, silent = watch.seconds, seconds[False]
             result = {
+                "threads": torch.get_num_threads(),
                 "logged_steps": args.periods * period,
                 "seconds_per_silent_step": round(silent / (args.periods * period), 4),
                 "share": round(told / silent, 4),
