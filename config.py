@@ -137,7 +137,11 @@ class Config:
     KEEP_CHECKPOINTS: Whole = 3  # numbered ones that stay on disk, 5 GB each at default size; 0: all
     SAMPLE_EVERY_EPOCHS: Whole = 5  # previews; 0: none
     NUM_PREVIEWS: Count = 4  # clips of a preview
+    VALIDATE_EVERY_EPOCHS: Whole = 10  # loss of fixed clips under fixed noise, noise analysis and pictures; 0: never
+    NUM_VALIDATION_CLIPS: Count = 16  # of these, at most; training clips where nothing is held out, and said
+    RANK_EVERY_EPOCHS: Whole = 50  # prompt ranking of a few of them: does the text matter? 0: never
     LOG_EVERY_STEPS: Count = 10  # scalars to TensorBoard and metrics.jsonl
+    LOG_DETAILS_EVERY_EPOCHS: Whole = 5  # histograms, parameter norms, update ratios; 0: neither these nor the graph
     CHECKPOINT_DIR: str = "checkpoints"
     LOG_DIR: str = "logs"
     SAMPLE_DIR: str = "generated_samples"

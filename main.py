@@ -66,6 +66,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 def train(args: argparse.Namespace) -> int:
     """Train to the end; 130 after an interruption, as shells expect."""
     config = _config(args)
+    from methods.previews import folder as preview_folder
     from methods.trainer import Trainer
     from utils import checkpoint_list
     from utils.checkpoint import latest_path
@@ -79,7 +80,12 @@ def train(args: argparse.Namespace) -> int:
         return 0
     finished = trainer.run()
     print(f"{'Finished' if finished else 'Stopped'} at step {trainer.step:,} of {trainer.num_steps:,}; saved {latest}")
-    print(f"Logs: tensorboard --logdir {Path(config.LOG_DIR) / config.EXPERIMENT_NAME}")
+    if trainer.validation_loss is not None:
+        print(f"Validation loss: {trainer.validation_loss:.4f} (averaged weights, held-out clips)")
+    if made := len(list(preview_folder(config).glob("*.gif"))):
+        print(f"Previews: {made} GIFs in {preview_folder(config)}")
+    logs = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
+    print(f"Logs: {logs}, scalars in metrics.jsonl; see them: tensorboard --logdir {shlex.quote(str(logs))}")
     if finished:
         print(f"Next: python main.py evaluate --checkpoint {latest}")
         return 0

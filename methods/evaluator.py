@@ -87,23 +87,29 @@ class Retrieval:
     clips: list[np.ndarray]  # (F, H, W, 3) uint8, the first of every caption, then the second, ...
 
 
-def noise_levels(num_steps: int) -> list[int]:
-    """The middles of NUM_NOISE_LEVELS equal parts of [0, T)."""
-    return [int((k + 0.5) * num_steps / NUM_NOISE_LEVELS) for k in range(NUM_NOISE_LEVELS)]
+def noise_levels(num_steps: int, num_levels: int = NUM_NOISE_LEVELS) -> list[int]:
+    """The middles of ``num_levels`` equal parts of [0, T)."""
+    return [int((k + 0.5) * num_steps / num_levels) for k in range(num_levels)]
 
 
-def prompt_ranking(loaded: LoadedModel, data: TextToSignDataset, indices: list[int], captions: list[str]) -> Ranking:
+def prompt_ranking(
+    loaded: LoadedModel,
+    data: TextToSignDataset,
+    indices: list[int],
+    captions: list[str],
+    *,
+    num_levels: int = NUM_NOISE_LEVELS,
+    show_progress: bool = True,
+) -> Ranking:
     """For each clip: is the denoising error lowest under its own caption?
 
     The error is the mean squared error of the x_0 estimate, with the same noise under every caption. A tie counts as
     wrong, so a model that ignores the text scores 0, not 1.
     """
-    levels = noise_levels(loaded.config.TIMESTEPS)
+    levels = noise_levels(loaded.config.TIMESTEPS, num_levels)
+    bar = tqdm(indices, desc="prompt ranking", unit="clip", dynamic_ncols=True, disable=not show_progress)
     errors = torch.stack(
-        [
-            _caption_errors(loaded, data, index, captions, levels)
-            for index in tqdm(indices, desc="prompt ranking", unit="clip", dynamic_ncols=True)
-        ]
+        [_caption_errors(loaded, data, index, captions, levels) for index in bar]
     )  # (clips, levels, captions)
     asked = torch.tensor([captions.index(data.texts[index]) for index in indices])
     by_timestep = {t: _score(errors[:, k], asked) for k, t in enumerate(levels)}

@@ -67,6 +67,7 @@ class Trainer:
         self.step = 0
         self.skipped_steps = 0  # bad ones since the beginning
         self._saved_step = -1  # none yet
+        self.validation_loss: float | None = None  # of the last validation on held-out clips
         if content is not None and resume is not None:
             self._restore(content, resume)
         self.clips_per_step = config.BATCH_SIZE * config.GRADIENT_ACCUMULATION_STEPS
@@ -74,6 +75,7 @@ class Trainer:
         self.num_steps = self.steps_per_epoch * config.NUM_EPOCHS
         self.bad_steps = 0
         self.stop_requested = False
+        self.watch: Watch | None = None  # while ``run`` runs
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
 
@@ -83,17 +85,16 @@ class Trainer:
         checkpoint_list.keep(config)  # names that a kill prevented
         folder = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
         with TrainLogger(folder, first_step=self.step) as log, self._interruptible(), self._progress() as bar:
-            watch = Watch(self, log)
+            self.watch = Watch(self, log)
             while self.step < self.num_steps and not self.stop_requested:
                 started = time.perf_counter()
                 metrics = self.train_step()
                 self.step += 1
                 seconds = time.perf_counter() - started
-                bar.set_postfix(loss=f"{metrics['loss']:.4f}", refresh=False)
+                bar.set_postfix(self.watch.after_step(metrics, seconds=seconds), refresh=False)
                 bar.update()
-                watch.after_step(metrics, seconds=seconds)
                 if self.step % self.steps_per_epoch == 0:
-                    self._end_of_epoch(watch, self.step // self.steps_per_epoch)
+                    self._end_of_epoch(self.step // self.steps_per_epoch)
             if not checkpoint.latest_path(config).is_file() or self._saved_step != self.step:
                 self.save()
         return self.step >= self.num_steps
@@ -124,7 +125,9 @@ class Trainer:
             loss = self.model(video, text, noise[part].to(self.device))
             self.scaler.scale(loss.sum() / len(rows)).backward()
             losses.append(loss.detach())
-        per_clip = torch.cat(losses)
+        per_clip = torch.cat(losses).cpu()
+        if self.watch is not None:
+            self.watch.clips(per_clip, noise.t, noise.drop)
         return {"loss": float(per_clip.mean()), **self._update(rows, per_clip)}
 
     def rows(self) -> list[int]:
@@ -151,6 +154,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.scaler.unscale_(self.optimizer)
+        if self.watch is not None:
+            self.watch.gradients()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(nn.utils.clip_grad_norm_(parameters, config.GRADIENT_CLIP))
         finite = math.isfinite(norm) and bool(per_clip.isfinite().all())
@@ -183,12 +188,15 @@ class Trainer:
 
     # ---- beside the loop --------------------------------------------------------------------------------------------
 
-    def _end_of_epoch(self, watch: Watch, epoch: int) -> None:
+    def _end_of_epoch(self, epoch: int) -> None:
         config = self.config
+        validated = self.watch.validated_step == self.step
+        if validated:
+            self.validation_loss = self.watch.validation_loss
         if epoch % config.SAVE_EVERY_EPOCHS == 0:
-            self.save()
+            self.save(validation_loss=self.validation_loss if validated else None)
             checkpoint_list.keep(config)
-        watch.after_epoch(epoch)
+        self.watch.after_saving()
         if self.device.type == "cuda" and epoch % config.SAVE_EVERY_EPOCHS == 0:
             torch.cuda.empty_cache()
 

@@ -224,7 +224,7 @@ def test_training_goes_on_with_more_epochs_and_keeps_what_was_there(
     assert main(["train", *arguments, "--set", "NUM_EPOCHS=2", "--resume"]) == 0
     out, err = capsys.readouterr()
     assert "changed: NUM_EPOCHS 1 -> 2" in err.splitlines()
-    assert out.startswith("Finished at step 8 of 8; saved ") and "tensorboard --logdir" in out
+    assert out.startswith("Finished at step 8 of 8; saved ") and "see them: tensorboard --logdir" in out
     kept = files_below(here / "checkpoints")
     name = "debug/checkpoint_epoch_0001.pt"
     assert kept[name] == first[name] and "debug/checkpoint_epoch_0002.pt" in kept
@@ -282,7 +282,7 @@ def test_sample_writes_readable_gifs_and_prints_their_paths(
     assert len(clips) == 4 and all(frames.shape == (4, 16, 16, 3) for frames in clips.values())
     out, err = capsys.readouterr()
     assert sorted(out.split()) == [str(tmp_path / "a" / name) for name in clips]
-    assert f"model: {trained_checkpoint}, step 8, DiT-XXS/8, averaged weights, cpu" in err.splitlines()
+    assert f"model: {trained_checkpoint}, step 8, tinyfusion DiT-XXS/8, averaged weights, cpu" in err.splitlines()
 
 
 def test_the_same_seed_gives_the_same_file_again_and_the_same_clip_in_another_batch(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 
 from tests.conftest import moving_square
-from utils.train_logger import CATEGORIES, TrainLogger, tag
+from utils.train_logger import CATEGORIES, Histogram, TrainLogger, tag
 
 
 def read_events(folder: Path) -> EventAccumulator:
-    events = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
+    events = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "tensors": 0, "histograms": 0})
     return events.Reload()
 
 
@@ -65,21 +68,73 @@ def test_a_clip_is_read_back_with_exactly_its_frames(tmp_path: Path, num_frames:
             np.testing.assert_array_equal(np.asarray(image.convert("RGB")), frames[index])
 
 
-def test_settings_are_a_table(tmp_path: Path) -> None:
+def test_what_is_no_number_is_null_in_json_and_seen_in_tensorboard(tmp_path: Path) -> None:
     with TrainLogger(tmp_path) as log:
-        log.settings(0, {"SEED": 7, "FPS": 8})
+        log.scalars(1, {**loss(math.nan), ("Training", "gradient_norm"): math.inf})
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    values = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert values["01_Training/loss"] is None and values["01_Training/gradient_norm"] is None
+    assert math.isnan(read_events(tmp_path).Scalars("01_Training/loss")[0].value)
+
+
+def test_a_table_is_markdown_below_its_note(tmp_path: Path) -> None:
+    with TrainLogger(tmp_path) as log:
+        log.table(0, "Configuration", "settings", ("setting", "value"), [["SEED", 7], ["A", "x|y"]], note="All of them")
     (event,) = read_events(tmp_path).Tensors("15_Configuration/settings/text_summary")
     (text,) = event.tensor_proto.string_val
-    assert text.decode().splitlines() == ["| setting | value |", "|---|---|", "| SEED | `7` |", "| FPS | `8` |"]
+    assert text.decode().splitlines() == [
+        "All of them", "", "| setting | value |", "| --- | --- |", "| SEED | 7 |", "| A | x\\|y |",
+    ]  # fmt: skip
 
 
-def test_what_was_logged_beyond_the_resumed_step_is_hidden_and_the_rest_kept(tmp_path: Path) -> None:
+def test_a_picture_is_read_back_pixel_by_pixel(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    with TrainLogger(tmp_path) as log:
+        log.picture(3, "Noise_Visualization", "clips", pixels)
+    (event,) = read_events(tmp_path).Images("13_Noise_Visualization/clips")
+    assert (event.step, event.width, event.height) == (3, 30, 20)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(event.encoded_image_string))), pixels)
+
+
+def test_a_histogram_keeps_its_counts_and_sums(tmp_path: Path) -> None:
+    with TrainLogger(tmp_path) as log:
+        log.histogram(2, "Parameter_Histograms", "text", Histogram(-1.0, 3.0, [5, 2], [1.0, 3.0], 1.5, 9.0))
+    (event,) = read_events(tmp_path).Histograms("10_Parameter_Histograms/text")
+    found = event.histogram_value
+    assert (found.min, found.max, found.num, found.sum, found.sum_squares) == (-1.0, 3.0, 7, 1.5, 9.0)
+    assert sum(found.bucket) == 7
+
+
+def test_a_graph_names_the_modules(tmp_path: Path) -> None:
+    with TrainLogger(tmp_path) as log:
+        log.graph(nn.Sequential(nn.Linear(3, 4), nn.GELU()), (torch.zeros(2, 3),))
+    names = [node.name for node in read_events(tmp_path).Graph().node]
+    assert any("Linear" in name for name in names) and any("GELU" in name for name in names)
+
+
+def test_curves_of_one_chart_are_named_exactly(tmp_path: Path) -> None:
+    with TrainLogger(tmp_path) as log:
+        log.charts({"Both": [("Training", "loss"), ("Loss_Components", "snr_0.1_to_1")]})
+    (event,) = read_events(tmp_path).Tensors("custom_scalars__config__")
+    assert rb"^02_Loss_Components/snr_0\.1_to_1$" in event.tensor_proto.string_val[0]
+
+
+@pytest.mark.parametrize(("first_step", "kept"), [(2, [1, 2]), (4, [1, 2, 3, 4]), (0, [])])
+def test_what_was_logged_beyond_the_beginning_is_hidden_and_put_aside(
+    tmp_path: Path, first_step: int, kept: list[int]
+) -> None:
     with TrainLogger(tmp_path) as log:
         for step in (1, 2, 3, 4):
             log.scalars(step, loss(step))
-    with TrainLogger(tmp_path, first_step=2) as log:
-        log.scalars(3, loss(30))
-    shown = [(event.step, event.value) for event in read_events(tmp_path).Scalars("01_Training/loss")]
-    assert shown == [(1, 1.0), (2, 2.0), (3, 30.0)]
-    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [1, 2, 3, 4, 3]  # the file is continued, never cut
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 1, "ti')  # a line that a crash cut short
+    with TrainLogger(tmp_path, first_step=first_step) as log:
+        log.scalars(first_step + 1, loss(30))
+    wanted = [*kept, first_step + 1]
+    events = read_events(tmp_path).Scalars("01_Training/loss")
+    assert [event.step for event in events] == wanted and events[-1].value == 30.0
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == wanted and lines[-1]["01_Training/loss"] == 30.0
+    aside = (tmp_path / "metrics_replaced.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in aside[:-1]] == [step for step in (1, 2, 3, 4) if step not in kept]
+    assert aside[-1] == '{"step": 1, "ti'

@@ -81,8 +81,42 @@ def peak_memory_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     if device.type == "mps":
         return torch.mps.driver_allocated_memory()
+    return _host_peak_bytes()
+
+
+def _host_peak_bytes() -> int:
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def memory_gib(device: torch.device) -> dict[str, float]:
+    """What this process holds now and held at most: on the host, and on the GPU if ``device`` is one."""
+    found = {"host_peak": _host_peak_bytes()}
+    resident = Path("/proc/self/statm")  # Linux
+    if resident.is_file():
+        found["host"] = int(resident.read_text().split()[1]) * resource.getpagesize()
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.memory_allocated(device)
+        found["gpu_peak"] = torch.cuda.max_memory_allocated(device)
+        found["gpu_reserved"] = torch.cuda.memory_reserved(device)
+    if device.type == "mps":
+        found["mps"] = torch.mps.current_allocated_memory()
+        found["mps_reserved"] = torch.mps.driver_allocated_memory()
+    return {name: size / 2**30 for name, size in found.items()}
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was given; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def describe(device: torch.device, dtype: torch.dtype | None) -> str:
+    """The device by its name, and the precision of the backbone."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"threads: {torch.get_num_threads()}"
+    return f"{device.type} ({name}), {str(dtype or torch.float32).removeprefix('torch.')}, torch {torch.__version__}"
 
 
 def prepare(config: Config) -> tuple[torch.device, torch.dtype | None]:

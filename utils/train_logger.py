@@ -1,26 +1,48 @@
-"""What a run tells while it runs: TensorBoard scalars and clips, and the same scalars in ``metrics.jsonl``.
+"""What a run tells while it runs: TensorBoard's 15 categories, and the scalars again in ``metrics.jsonl``.
 
-Tags carry the category's number and name (``01_Training/loss``), so that TensorBoard lists them in reading order.
-An existing log is continued, never deleted.
+Tags carry the category's number and name (``01_Training/loss``), so that TensorBoard lists them in reading order. What
+is said is decided in ``methods/watch.py``; here it is written. Nothing is ever deleted: where a run goes on from a
+checkpoint, what was logged beyond it is hidden in TensorBoard and moved to ``metrics_replaced.jsonl``.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import re
 import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from utils.video import encode_gif
+from utils.video import encode_gif, write_atomically
 
 CATEGORIES = (
     "Training", "Loss_Components", "Epoch_Summary", "Learning_Rate", "Performance", "Diffusion", "Noise_Analysis",
     "Model_Architecture", "Parameter_Stats", "Parameter_Histograms", "Gradient_Stats", "Generated_Samples",
     "Noise_Visualization", "System", "Configuration",
 )  # fmt: skip
+METRICS, REPLACED = "metrics.jsonl", "metrics_replaced.jsonl"
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """``counts`` of values in the bins that end at ``limits``; ``total`` and ``squares`` are the values' sums."""
+
+    low: float
+    high: float
+    counts: list[int]
+    limits: list[float]
+    total: float
+    squares: float
 
 
 def tag(category: str, name: str) -> str:
@@ -32,11 +54,12 @@ class TrainLogger:
     """Writes below ``folder``; use as a context manager, so that nothing stays unflushed."""
 
     def __init__(self, folder: Path, *, first_step: int = 0) -> None:
-        """``first_step`` hides what an interrupted run logged beyond the checkpoint that is resumed."""
+        """``first_step``: where the run begins or goes on; what an earlier one logged beyond it is put aside."""
         folder.mkdir(parents=True, exist_ok=True)
-        purge_step = first_step + 1 if first_step else None  # TensorBoard hides this step itself, too
+        purge_step = first_step + 1 if first_step else 0  # TensorBoard hides this step itself, too
         self._writer = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
-        self._metrics = open(folder / "metrics.jsonl", "a", encoding="utf-8")
+        _put_aside(folder, first_step)
+        self._metrics = open(folder / METRICS, "a", encoding="utf-8")
 
     def __enter__(self) -> TrainLogger:
         return self
@@ -45,25 +68,83 @@ class TrainLogger:
         self._metrics.close()
         self._writer.close()
 
-    def scalars(self, step: int, values: dict[tuple[str, str], float]) -> None:
-        """(category, name) -> value, after ``step`` optimiser steps."""
+    def scalars(self, step: int, values: Mapping[tuple[str, str], float]) -> None:
+        """(category, name) -> value, after ``step`` optimiser steps; in JSON what is no finite number is null."""
         named = {tag(*key): float(value) for key, value in values.items()}
         for name, value in named.items():
             self._writer.add_scalar(name, value, step)
-        self._metrics.write(json.dumps({"step": step, "time": round(time.time(), 3), **named}) + "\n")
+        finite = {name: value if math.isfinite(value) else None for name, value in named.items()}
+        self._metrics.write(json.dumps({"step": step, "time": round(time.time(), 3), **finite}) + "\n")
         self._metrics.flush()
 
     def clip(self, step: int, name: str, frames: np.ndarray, *, fps: int) -> None:
         """A GIF under Generated Samples. ``frames`` (F, H, W, 3) uint8; encoded here, since add_video needs moviepy."""
+        self._image(step, tag("Generated_Samples", name), frames.shape[1:3], encode_gif(frames, fps=fps))
+
+    def picture(self, step: int, category: str, name: str, pixels: np.ndarray) -> None:
+        """A PNG. ``pixels`` (H, W, 3) uint8."""
+        encoded = io.BytesIO()
+        Image.fromarray(pixels).save(encoded, format="PNG")
+        self._image(step, tag(category, name), pixels.shape[:2], encoded.getvalue())
+
+    def _image(self, step: int, name: str, size: tuple[int, int], encoded: bytes) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        _, height, width, _ = frames.shape
-        encoded = encode_gif(frames, fps=fps)
-        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
-        value = Summary.Value(tag=tag("Generated_Samples", name), image=image)
-        self._writer._get_file_writer().add_summary(Summary(value=[value]), step)
+        image = Summary.Image(height=size[0], width=size[1], colorspace=3, encoded_image_string=encoded)
+        self._writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
-    def settings(self, step: int, values: dict[str, Any]) -> None:
-        """The config as a table."""
-        rows = "\n".join(f"| {key} | `{value}` |" for key, value in values.items())
-        self._writer.add_text(tag("Configuration", "settings"), f"| setting | value |\n|---|---|\n{rows}", step)
+    def table(
+        self,
+        step: int,
+        category: str,
+        name: str,
+        header: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        *,
+        note: str = "",
+    ) -> None:
+        """A table with a ``note`` above it, under the Text tab."""
+        lines = [_row(header), _row(["---"] * len(header)), *map(_row, rows)]
+        text = (note + "\n\n" if note else "") + "\n".join(lines)
+        self._writer.add_text(tag(category, name), text, step)
+
+    def histogram(self, step: int, category: str, name: str, one: Histogram) -> None:
+        """The distribution of many values."""
+        self._writer.add_histogram_raw(
+            tag(category, name), min=one.low, max=one.high, num=sum(one.counts), sum=one.total,
+            sum_squares=one.squares, bucket_limits=one.limits, bucket_counts=one.counts, global_step=step,
+        )  # fmt: skip
+
+    def graph(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """The module's graph, traced with ``inputs``, under the Graphs tab, which knows no categories."""
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the tracer, about branches that depend on shapes
+            self._writer.add_graph(module, inputs, use_strict_trace=False)
+
+    def charts(self, charts: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+        """Title -> (category, name) of the curves that share a chart, under the Custom Scalars tab."""
+        layout = {title: ["Multiline", [f"^{re.escape(tag(*key))}$" for key in keys]] for title, keys in charts.items()}
+        self._writer.add_custom_scalars({"Overview": layout})
+
+
+def _row(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _put_aside(folder: Path, first_step: int) -> None:
+    """Move the lines of ``metrics.jsonl`` beyond ``first_step``, and one that a crash cut short, to another file."""
+    path = folder / METRICS
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.is_file() else []
+    kept = [line for line in lines if _step(line) <= first_step] if first_step else []
+    if len(kept) < len(lines):  # nothing is lost, should the disk refuse the second of the two
+        with open(folder / REPLACED, "a", encoding="utf-8") as replaced:
+            replaced.writelines(line for line in lines if line not in set(kept))
+        write_atomically(path, "".join(kept).encode())
+
+
+def _step(line: str) -> float:
+    """The step of a line; beyond every other where it is no whole line."""
+    try:
+        return json.loads(line)["step"] if line.endswith("\n") else math.inf
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return math.inf

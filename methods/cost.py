@@ -1,0 +1,92 @@
+"""What a training step costs in arithmetic, and what the machine could do: FLOPs, matmul peak, the model's graph."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from config import Config, make_config
+from diffusion.text2sign import Text2Sign, create_text2sign
+from models.text_encoder import TextEncoder, TextFeatures
+from utils import runtime
+
+MAX_SIDE = 8192  # of the matrices that the peak is measured with
+LONG_ENOUGH = 2e-3  # seconds of one product, so that launching it does not count
+NUM_PRODUCTS = 10
+
+
+def training_flops(model: Text2Sign, *, num_clips: int, num_tokens: int) -> float:
+    """Floating point operations of forward and backward for one clip, 2 for a multiply-add, as they are executed.
+
+    So what GRADIENT_CHECKPOINTING recomputes is counted again and frozen parameters cost no weight gradient. Counted
+    on a copy without memory (device ``meta``): nothing is computed, no gradient touched.
+    """
+    backbone = _meta_copy(model.backbone)
+    x_t = torch.empty(num_clips, *model.clip_shape, device="meta")
+    t = torch.empty(num_clips, dtype=torch.int64, device="meta")
+    width = model.text.pooled_mean.shape[0]
+    tokens, pooled = (torch.empty(num_clips, *shape, device="meta") for shape in ((num_tokens, width), (width,)))
+    mask = torch.empty(num_clips, num_tokens, dtype=torch.bool, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        prediction = backbone(x_t, t, TextFeatures(tokens, mask, pooled))
+        if prediction.requires_grad:
+            prediction.sum().backward()
+    return counter.get_total_flops() / num_clips
+
+
+def _meta_copy(module: nn.Module) -> nn.Module:
+    """The module with its parameters and buffers replaced by shapes without memory."""
+    known: dict[int, Tensor] = {}
+    for p in module.parameters():
+        known[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=p.requires_grad)
+    for buffer in module.buffers():
+        known[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(module, known)
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype | None) -> float:
+    """Operations per second of the best of a few square products, in the dtype that autocast uses (None: float32).
+
+    Their side doubles until one product takes LONG_ENOUGH, so the measurement takes well under a second.
+    """
+    draw = torch.Generator().manual_seed(0)
+    side = 256
+    while True:
+        matrix = torch.randn(side, side, generator=draw).to(device, dtype or torch.float32)
+        matrix @ matrix  # the first one chooses kernels
+        seconds = min(_seconds(matrix) for _ in range(NUM_PRODUCTS))
+        if seconds >= LONG_ENOUGH or side >= MAX_SIDE:
+            return 2 * side**3 / seconds
+        side *= 2
+
+
+def _seconds(matrix: Tensor) -> float:
+    runtime.synchronise(matrix.device)
+    start = time.perf_counter()
+    matrix @ matrix
+    runtime.synchronise(matrix.device)
+    return time.perf_counter() - start
+
+
+class Backbone(nn.Module):
+    """A backbone whose inputs are tensors alone, as tracing wants them."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, mask: Tensor, pooled: Tensor) -> Tensor:
+        return self.backbone(x_t, t, TextFeatures(tokens, mask, pooled))
+
+
+def small_copy(config: Config, encoder: TextEncoder) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """The same architecture at the size of the debug preset, and inputs to trace it with: its graph in a second."""
+    debug = make_config("debug", {"MODEL_ARCHITECTURE": config.MODEL_ARCHITECTURE})
+    model = create_text2sign(debug, encoder)
+    tokens, pooled = torch.zeros(1, 2, encoder.width), torch.zeros(1, encoder.width)
+    inputs = (torch.zeros(1, *debug.INPUT_SHAPE), torch.zeros(1, dtype=torch.int64), tokens)
+    return Backbone(model.backbone), (*inputs, torch.ones(1, 2, dtype=torch.bool), pooled)

@@ -1,0 +1,80 @@
+"""What a run tells once, at its start: settings, machine, parameters, noise levels, the graph, and which curves belong
+together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from config import Config, differences
+from methods.cost import small_copy
+from methods.evaluator import noise_levels
+from methods.parameter_stats import parameter_table
+from methods.tally import SNR_NAMES
+from schedulers.noise_schedulers import NoiseSchedule
+from utils import runtime
+from utils.train_logger import TrainLogger
+
+if TYPE_CHECKING:
+    from methods.trainer import Trainer
+
+
+def tell_what_stays(
+    trainer: Trainer, log: TrainLogger, groups: Mapping[str, str], *, flops: float, peak: float
+) -> None:
+    """``flops``: operations of a training step for one clip; ``peak``: operations per second of a matrix product."""
+    config, model, step = trainer.config, trainer.model, trainer.step
+    log.table(step, "Configuration", "settings", ("setting", "value", "default"), settings_rows(config))
+    log.table(
+        step, "Model_Architecture", "parameters", ("group", "tensors", "parameters", "trained", "share"),
+        parameter_table(model, groups),
+        note=f"{config.MODEL_ARCHITECTURE}: {flops / 1e9:,.1f} GFLOP a clip and training step, as executed. "
+        "The tab Graphs shows the same architecture at the size of the debug preset.",
+    )  # fmt: skip
+    log.table(
+        step, "System", "machine", ("device", "host memory in use", "best matrix product"),
+        [[runtime.describe(trainer.device, model.autocast_dtype),
+          f"{runtime.memory_gib(trainer.device)['host_peak']:.1f} GiB", f"{peak / 1e12:.3g} TFLOP/s"]],
+    )  # fmt: skip
+    log.table(
+        step, "Diffusion", "noise_levels", ("t", "alpha", "sigma", "SNR", "log SNR"), level_rows(model.schedule),
+        note="Where errors of fixed clips are measured, with averaged weights. SNR is alpha² / sigma².",
+    )  # fmt: skip
+    log.charts(charts(model.schedule, sorted(set(groups.values()))))
+    if config.LOG_DETAILS_EVERY_EPOCHS and step == 0:
+        log.graph(*small_copy(config, trainer.encoder))
+
+
+def settings_rows(config: Config) -> list[list[str]]:
+    """Rows (setting, value, default); where the two differ in bold, else the default is left out."""
+    changed = differences(config, Config())
+    return [
+        [f"**{name}**", f"**`{value!r}`**", f"`{changed[name][0]!r}`"]
+        if name in changed
+        else [name, f"`{value!r}`", ""]
+        for name, value in config.to_dict().items()
+    ]
+
+
+def level_rows(schedule: NoiseSchedule) -> list[list[str]]:
+    """Rows (t, alpha, sigma, SNR, log SNR) of the noise levels at which fixed clips are measured."""
+    rows = []
+    for t in noise_levels(schedule.num_steps):
+        squared, log_snr = float(schedule.exact[t]), schedule.log_snr()[t]
+        row = (squared**0.5, (1 - squared) ** 0.5, float(log_snr.exp()), float(log_snr))
+        rows.append([str(t), *(f"{value:.3g}" for value in row)])
+    return rows
+
+
+def charts(schedule: NoiseSchedule, groups: list[str]) -> dict[str, list[tuple[str, str]]]:
+    """Title -> curves that are read against each other."""
+    levels = [f"t{t:04d}" for t in noise_levels(schedule.num_steps)]
+    return {
+        "Loss by signal-to-noise ratio": [("Loss_Components", name) for name in SNR_NAMES],
+        "Loss with and without captions": [("Loss_Components", f"captions_{name}") for name in ("seen", "dropped")],
+        "Error of the clean clip by timestep": [("Diffusion", f"x_0_mse_{level}") for level in levels],
+        "Error of the noise by timestep": [("Diffusion", f"noise_mse_{level}") for level in levels],
+        "Predicted against true noise: correlation": [("Noise_Analysis", f"correlation_{level}") for level in levels],
+        "Gradient norm before clipping": [("Gradient_Stats", f"before_{group}") for group in groups],
+        "Update to weight ratio": [("Parameter_Stats", f"update_{group}") for group in groups],
+    }

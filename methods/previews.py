@@ -1,0 +1,53 @@
+"""Clips of the same captions from the same noise again and again, so that a sign is seen to grow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from config import Config
+from dataset import TextToSignDataset
+from diffusion.text2sign import Text2Sign
+from methods.evaluator import short_titles
+from methods.sampler import Request, generate, sampling_settings, write_clips
+from models.text_encoder import TextEncoder
+from utils.video import contact_sheet
+
+SIDE = 128  # px, at least, of a clip in a comparison
+MAX_TITLE = 24  # characters of a caption: what a card of TensorBoard shows
+
+
+def folder(config: Config) -> Path:
+    """Where the GIFs of the experiment's previews lie."""
+    return Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "previews"
+
+
+def preview(
+    model: Text2Sign,
+    encoder: TextEncoder,
+    data: TextToSignDataset,
+    indices: list[int],
+    *,
+    config: Config,
+    step: int,
+) -> dict[str, np.ndarray]:
+    """Write a GIF for each of the first NUM_PREVIEWS captions of the clips ``indices``, as ``sample`` would.
+
+    Returns title -> (F, height, width, 3) uint8: the generated clip beside the first real one of its caption.
+    """
+    first = {text: i for i, text in reversed([(i, data.texts[i]) for i in indices])}
+    texts = list(dict.fromkeys(data.texts[i] for i in indices))[: config.NUM_PREVIEWS]
+    requests = [Request(text, config.SEED) for text in texts]
+    clips = generate(model, encoder, requests, **sampling_settings(config))
+    write_clips(folder(config), requests, clips, config=config, step=step, fps=config.FPS)
+    titles = [f"{number}_{title[:MAX_TITLE]}" for number, title in enumerate(short_titles(texts), start=1)]
+    shown = [beside(data.frames(first[text]), clip) for text, clip in zip(texts, clips, strict=True)]
+    return dict(zip(titles, shown, strict=True))
+
+
+def beside(real: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Two clips (F, H, W, 3) uint8 as one, enlarged, with their names above."""
+    scale = max(1, -(-SIDE // real.shape[1]))
+    pairs = [[real[i : i + 1], generated[i : i + 1]] for i in range(len(real))]
+    return np.stack([np.asarray(contact_sheet([("", pair)], ["real", "generated"], scale=scale)) for pair in pairs])
