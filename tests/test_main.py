@@ -291,7 +291,7 @@ def test_sample_writes_readable_gifs_and_prints_their_paths(
     assert len(clips) == 4 and all(frames.shape == (4, 16, 16, 3) for frames in clips.values())
     out, err = capsys.readouterr()
     assert sorted(out.split()) == [str(tmp_path / "a" / name) for name in clips]
-    assert f"model: {trained_checkpoint}, step 8, DiT-XXS/8, averaged weights, cpu" in err.splitlines()
+    assert f"model: {trained_checkpoint}, step 8, tinyfusion DiT-XXS/8, averaged weights, cpu" in err.splitlines()
 
 
 def test_the_same_seed_gives_the_same_file_again_and_the_same_clip_in_another_batch(
