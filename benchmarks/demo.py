@@ -10,23 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-from benchmarks.machine import write_result
-
-ROOT = Path(__file__).parent.parent
-
-
-def run(command: str) -> float:
-    """Seconds that ``python main.py COMMAND`` takes; stops the benchmark if it fails."""
-    print(f"$ python main.py {command}", flush=True)
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "main.py", *shlex.split(command)], cwd=ROOT, check=True)
-    return time.perf_counter() - start
+from benchmarks.machine import ROOT, run_command, write_result
 
 
 def measure(folder: Path, name: str, extra: str) -> dict[str, object]:
@@ -36,9 +22,9 @@ def measure(folder: Path, name: str, extra: str) -> dict[str, object]:
         for key, sub in (("CHECKPOINT_DIR", "checkpoints"), ("LOG_DIR", "logs"), ("SAMPLE_DIR", "samples"))
     )
     data = f"--set DATA_DIR={folder / 'training_data' / 'ase'}"
-    train = run(f"train --preset demo {where} {data} --set EXPERIMENT_NAME={name}{extra}")
+    train = run_command(f"train --preset demo {where} {data} --set EXPERIMENT_NAME={name}{extra}")
     report = folder / name
-    evaluate = run(f"evaluate --checkpoint {folder}/checkpoints/{name}/latest_checkpoint.pt --output {report}")
+    evaluate = run_command(f"evaluate --checkpoint {folder}/checkpoints/{name}/latest_checkpoint.pt --output {report}")
     scores = json.loads((report / "evaluation.json").read_text())
     return {"train_seconds": round(train, 1), "evaluate_seconds": round(evaluate, 1), **scores}
 
@@ -50,7 +36,7 @@ def main() -> None:
     folder = parser.parse_args().folder.resolve()
     if folder.exists():
         parser.error(f"{folder} exists; the benchmark measures from nothing. Remove it or name another --folder.")
-    prepare = run(f"prepare-data --preset demo --languages ase --output {folder / 'training_data'}")
+    prepare = run_command(f"prepare-data --preset demo --languages ase --output {folder / 'training_data'}")
     runs = {"demo": measure(folder, "demo", ""), "text_blind": measure(folder, "blind", " --set SHUFFLE_CAPTIONS=True")}
     for scores in runs.values():
         for key in ("checkpoint", "data"):

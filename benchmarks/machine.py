@@ -1,17 +1,21 @@
-"""Where a figure was measured: the facts that every result file carries."""
+"""What benchmarks share: the facts that every result file carries, and a command of the project, timed."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parent.parent
 
 
 def describe() -> dict[str, Any]:
@@ -33,6 +37,14 @@ def write_result(name: str, command: str, result: dict[str, Any]) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"command": command, "machine": describe(), **result}, indent=2) + "\n")
     return path
+
+
+def run_command(command: str) -> float:
+    """Seconds that ``python main.py COMMAND`` takes; stops the benchmark if it fails."""
+    print(f"$ python main.py {command}", flush=True)
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "main.py", *shlex.split(command)], cwd=ROOT, check=True)
+    return time.perf_counter() - start
 
 
 def _processor() -> str:

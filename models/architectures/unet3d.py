@@ -21,7 +21,7 @@ from utils.video import batch_to_frames, frames_to_batch
 HEAD_WIDTH = 32  # channels of an attention head
 GROUPS = 8  # of a group normalisation
 STAGES = 2  # at each resolution, on the way down, in the middle, and on the way up
-ATTENTION_SIDE = 16  # positions; above it attention costs more than it brings
+ATTENTION_SIDE = 8  # positions; above it attention costs more than it brings
 CONDITION_WIDTH = 256  # K: channels of the conditioning vector and of the text tokens
 
 

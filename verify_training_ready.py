@@ -1,0 +1,195 @@
+"""Before training: eight checks of settings, clips, text encoder, model and learning; one or two minutes on a CPU.
+
+    python verify_training_ready.py
+    python verify_training_ready.py --preset demo
+    python verify_training_ready.py --set DATA_DIR=my_clips --set BATCH_SIZE=2
+
+Exit code 0: all passed; 1: the line of the first that failed says what was found, what was wanted and the cure. It
+writes no file. What is checked, and why on a shortened clip: ``methods/readiness.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import config as settings
+from config import Config, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from dataset import TextToSignDataset
+    from models.text_encoder import TextEncoder
+
+NUM_CHECKS = 8
+
+
+class Report:
+    """A line on stdout for each check as it ends; on a terminal's stderr, meanwhile, what is going on."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(bar_format="{desc} {elapsed}", leave=False, dynamic_ncols=True, disable=None)
+        self._title, self._number, self._started = "", 0, 0.0
+
+    def begin(self, name: str) -> None:
+        self._number, self._started = self._number + 1, time.perf_counter()
+        self._title = f"[{self._number}/{NUM_CHECKS}] {name}"
+        self.now("...")
+
+    def now(self, doing: str) -> None:
+        self._bar.set_description_str(f"{self._title}: {doing}")
+
+    def passed(self, found: str) -> None:
+        self._print("", found)
+
+    def failed(self, reason: str) -> None:
+        self._print("❌ ", reason)
+
+    def close(self) -> None:
+        self._bar.close()
+
+    def _print(self, mark: str, words: str) -> None:
+        with self._bar.external_write_mode():
+            print(f"{mark}{self._title:<28}{time.perf_counter() - self._started:6.1f} s  {words}", flush=True)
+
+
+def verify(preset: str, assignments: list[str], report: Report) -> Config:
+    """The first three checks, which need no model, then the others; the config that has passed.
+
+    Raises:
+        UserError: the first that fails.
+    """
+    report.begin("configuration")
+    config = settings.make_config(preset, settings.parse_assignments(assignments))
+    from methods import readiness  # torch: from here on it takes seconds
+    from models.text_encoder import TextEncoder
+    from utils import runtime
+
+    device, dtype = runtime.prepare(config)
+    changed = len(settings.differences(config, Config()))
+    report.passed(f"preset {preset}, {changed} settings differ from the defaults; {device}, {dtype or 'float32'}")
+
+    report.begin("training clips")
+    data, rows = readiness.read_clips(config)
+    report.passed(f"{len(data)} with {len(set(data.texts))} captions in {config.DATA_DIR}, {len(rows)} to train on")
+
+    report.begin("text encoder")
+    encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH)
+    report.passed(f"{config.TEXT_ENCODER}, {readiness.check_frozen(encoder):,} parameters, frozen")
+
+    with readiness.enough_memory():
+        verify_model(config, data, rows, encoder=encoder, device=device, dtype=dtype, report=report)
+    return config
+
+
+def verify_model(
+    config: Config,
+    data: TextToSignDataset,
+    rows: list[int],
+    *,
+    encoder: TextEncoder,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    report: Report,
+) -> None:
+    """The checks from the model on: ``rows`` are those of the training clips, ``dtype`` is autocast's."""
+    from methods import readiness
+
+    architecture = config.MODEL_ARCHITECTURE
+    report.begin("model")
+    model, num_parameters = readiness.build_models(config, encoder)
+    short = readiness.shortened(config)
+    report.passed(f"{config.MODEL_NAME}, {num_parameters:,} parameters; below, clips of {short.NUM_FRAMES} frames")
+
+    report.begin("pre-trained weights")
+    published, words = readiness.load_first_weights(model, short)
+    readiness.fit_statistics(model, data, rows, encoder)
+    example = readiness.make_example(short, data, rows, encoder, device)
+    model.autocast_dtype = dtype
+    model.to(device)
+    if published:
+        output = readiness.predict(model, example, example.text)
+        readiness.check_output(output, when=f"After loading {config.TINYFUSION_CHECKPOINT}", cure=LOAD_AGAIN)
+    report.passed(words)
+
+    report.begin("forward and backward")
+    steps = readiness.take_steps(model, example, short, report.now)
+    output = readiness.predict(model, example, example.text)
+    deviation = readiness.check_output(output, when=f"After {len(steps.losses)} optimiser steps", cure=LAST_LAYER)
+    losses = ", ".join(f"{loss:.4f}" for loss in steps.losses)
+    report.passed(f"{len(steps.losses)} optimiser steps, loss {losses}; output's deviation {deviation:.2g}")
+
+    report.begin("gradients flow")
+    readiness.check_gradients(steps, architecture=architecture)
+    report.passed(f"in all {steps.num_trainable} trainable tensors")
+
+    report.begin("text reaches the video")
+    change, again = readiness.check_text(model, example, output, architecture=architecture)
+    report.passed(f"another caption changes the output by {change:.2g} of its deviation, the same by {again:.2g}")
+
+
+LOAD_AGAIN = (
+    "The file's output layer is empty, or was not loaded. Get the file again (pretrained/README.md), or train from "
+    "scratch: --set TINYFUSION_INIT=scratch"
+)
+LAST_LAYER = (
+    "The last layer does not learn: see that nothing freezes it or fills it with zeros, and use "
+    "--set TINYFUSION_FREEZE_BACKBONE=False"
+)
+
+
+def begun(config: Config) -> str:
+    """A note where the experiment has been begun, since training will ask which of the two is meant."""
+    from utils.checkpoint import latest_path
+
+    path = latest_path(config)
+    if not path.exists():
+        return ""
+    return f"note: {path} exists. Add --resume to go on with it, or --set EXPERIMENT_NAME=NEW_NAME to begin another.\n"
+
+
+def training_command(preset: str, assignments: list[str]) -> str:
+    """What to run next, as it is typed into a shell."""
+    given = [] if preset == "default" else ["--preset", preset]
+    given += [part for item in assignments for part in ("--set", item)]
+    return shlex.join(["python", "main.py", "train", *given])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the checks; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python verify_training_ready.py",
+        description="Check before training that settings, clips, text encoder and model are ready, and that it learns.",
+    )
+    parser.add_argument("--preset", default="default", metavar="NAME", help=f"one of: {', '.join(settings.PRESETS)}")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+        help="change one setting, as for training; may be repeated",
+    )  # fmt: skip
+    args = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    report = Report()
+    try:
+        config = verify(args.preset, args.assignments, report)
+    except UserError as error:
+        report.failed(str(error))
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    finally:
+        report.close()
+    print(f"{begun(config)}\n✅ ALL CHECKS PASSED!\n\nYour model is ready for training. You can now run:")
+    print(f"   {training_command(args.preset, args.assignments)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
