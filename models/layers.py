@@ -163,9 +163,9 @@ class TextProjection(nn.Module):
         """-> (B, D) for adaLN and (B, L, R) for cross-attention."""
         return self.pooled(text.pooled), self.norm(self.tokens(text.tokens))
 
-    def silence(self) -> None:
-        """Start the conditioning vector at zero, so that published weights keep their meaning; it learns at once."""
-        nn.init.zeros_(self.pooled[-1].weight)
+    def set_amplitude(self, amplitude: float) -> None:
+        """The deviation of the conditioning vector over its channels, for any text; fresh it is 1. 0: silent."""
+        nn.init.constant_(self.pooled[-1].weight, amplitude)
         nn.init.zeros_(self.pooled[-1].bias)
 
 

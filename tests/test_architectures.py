@@ -198,7 +198,7 @@ def test_under_autocast_the_prediction_stays_close(name: str) -> None:
 def test_tinyfusion_with_silent_adapters_is_the_image_dit_on_every_frame() -> None:
     config = debug("tinyfusion", TINYFUSION_FRAME_CHUNK_SIZE=2)
     model, (x_t, t, text) = nudged(build(config)), inputs(config)
-    model.text.silence()
+    model.text.set_amplitude(0.0)
     for layer in (model.temporal_convolution.up, *(adapter.up for adapter in model.adapters)):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)

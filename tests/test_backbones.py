@@ -29,7 +29,7 @@ def test_dit3d_over_one_frame_without_text_is_the_image_dit() -> None:
     """An independent implementation: external/TinyFusion's DiT with the same weights."""
     shape = SHAPE._replace(clip=(3, 1, 16, 16), frames=1)
     model = nudged(DiT3D(shape, **OPTIONS))
-    model.conditioning.text.silence()
+    model.conditioning.text.set_amplitude(0.0)
     for attention in model.text_attention:
         nn.init.zeros_(attention.cross.proj.weight)
         nn.init.zeros_(attention.cross.proj.bias)

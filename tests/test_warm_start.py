@@ -66,7 +66,7 @@ def test_published_weights_reach_the_run_and_every_tensor_of_the_backbone_is_rep
 
 
 @torch.no_grad()
-def test_a_warm_start_begins_as_the_image_model_on_every_frame_whatever_the_text(
+def test_a_warm_start_but_for_its_text_is_the_image_model_on_every_frame(
     warm: MakeConfig, encoder: TextEncoder
 ) -> None:
     config = warm()
@@ -74,6 +74,9 @@ def test_a_warm_start_begins_as_the_image_model_on_every_frame_whatever_the_text
     initialise_backbone(model, config)
     x_t = torch.randn(2, *config.INPUT_SHAPE, generator=torch.Generator().manual_seed(0))
     t, backbone = torch.tensor([3, 40]), model.backbone
+    pooled = backbone.text(model.text(encoder.encode(["hello", "water"])))[0]
+    torch.testing.assert_close(pooled.std(1, correction=0), torch.full((2,), 0.5), atol=1e-3, rtol=0)
+    backbone.text.set_amplitude(0.0)
     prediction = model.predict(x_t, t, model.text(encoder.encode(["hello", "water"])))
     assert prediction.std() > 0.1
     for frame in range(config.NUM_FRAMES):

@@ -63,7 +63,7 @@ def video(dit: DiT, *, num_frames: int) -> TinyFusionVideo:
         dit, num_frames=num_frames, text_width=8, adapter_width=32, frame_chunk_size=2, gradient_checkpointing=False,
         timesteps=published_timesteps(SCHEDULE.exact),
     )  # fmt: skip
-    model.text.silence()
+    model.text.set_amplitude(0.0)
     return model
 
 
