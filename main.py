@@ -306,13 +306,16 @@ def _add_fix_config(commands: argparse._SubParsersAction) -> None:
 
 def fix_config(args: argparse.Namespace) -> int:
     """Rewrite the model keys' literals in config.py, show the diff, keep a backup."""
-    from utils import checkpoint
+    from methods.recognise import known_keys, stored_config
     from utils.config_file import fit, read_source, replace_file, unified_diff
 
     path, file = Path(args.checkpoint), Path(args.file)
-    stored = checkpoint.config_of(checkpoint.load(path), path)
+    stored, unknown = stored_config(path)
+    if unknown:
+        print(f"{path} has lost its settings; its tensors are those of {stored.MODEL_NAME}.")
+        print(f"Nothing in them shows, so see for yourself: {', '.join(unknown)}\n")
     old = read_source(file)
-    new = fit(old, stored, settings.model_keys(stored.MODEL_ARCHITECTURE))
+    new = fit(old, stored, known_keys(stored, unknown))
     if old == new:
         print(f"{file} fits {path} already.")
         return 0

@@ -199,16 +199,33 @@ def peek(path: str | Path) -> dict[str, Any]:
     return _read(Path(path), every_byte=False)
 
 
-def _read(path: Path, *, every_byte: bool) -> dict[str, Any]:
+def read_plain(path: Path) -> dict[str, Any]:
+    """Tensors and plain values of a file that need not be a whole checkpoint; every byte is checked, nothing executed.
+
+    Raises:
+        CheckpointError: missing or damaged, or no dictionary.
+    """
+    content, _ = _open(path, every_byte=True)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no dictionary of tensors. {OTHERS}")
+    return content
+
+
+def _open(path: Path, *, every_byte: bool) -> tuple[Any, bool]:
+    """What the file holds, and whether it is sealed."""
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist. See what there is: python main.py checkpoints")
     try:
         sealed = check_structure(path)
         if every_byte:
             check_bytes(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True), sealed
     except (*UNREADABLE, pickle.UnpicklingError, LookupError, TypeError, AttributeError) as error:
         raise _damaged(path, _first_line(error)) from error
+
+
+def _read(path: Path, *, every_byte: bool) -> dict[str, Any]:
+    content, sealed = _open(path, every_byte=every_byte)
     _check_fields(content, path)
     if not sealed and content["format_version"] > 1:
         raise _damaged(path, "the checksum at its end is missing")

@@ -37,11 +37,11 @@ def fit(source: str, stored: Config, keys: tuple[str, ...]) -> str:
         ConfigError: as ``rewrite_defaults``, or the defaults would not be a valid config together.
     """
     values = {key: getattr(stored, key) for key in keys}
-    if _defaults(source).get("INFERENCE_TIMESTEPS", 0) > stored.TIMESTEPS:
+    if "TIMESTEPS" in keys and read_defaults(source).get("INFERENCE_TIMESTEPS", 0) > stored.TIMESTEPS:
         values["INFERENCE_TIMESTEPS"] = stored.INFERENCE_TIMESTEPS
     fitted = rewrite_defaults(source, values)
     try:
-        from_dict(_defaults(fitted))
+        from_dict(read_defaults(fitted))
     except ConfigError as error:
         raise ConfigError(
             f"With the checkpoint's model, config.py would not be valid: {error} Nothing was changed."
@@ -85,7 +85,7 @@ def replace_file(path: Path, text: str) -> Path:
     return backup
 
 
-def _defaults(source: str) -> dict[str, Any]:
+def read_defaults(source: str) -> dict[str, Any]:
     return {name: ast.literal_eval(node) for name, node in _default_literals(source).items()}
 
 
