@@ -17,7 +17,6 @@ from diffusion.text2sign import Text2Sign
 from external.TinyFusion.weights import LoadReport, load_published, read_published
 from models.architectures.tinyfusion import TinyFusionVideo
 
-
 TEXT_AMPLITUDE = 0.5
 """Of the text beside published weights, which have never met it: at 1 it drowns what they know of the timestep, at 0
 they begin as published and learn the text last. ``benchmarks/warm_start.py`` compares."""
