@@ -125,7 +125,7 @@ def steps_to(points: list[tuple[int, float]], loss: float) -> float | None:
     """Where the curve first falls to ``loss``, linear between measurements; None if it never does."""
     for (before, high), (after, low) in zip(points, points[1:], strict=False):
         if low <= loss:
-            return after if high <= loss else before + (after - before) * (high - loss) / (high - low)
+            return before if high <= loss else before + (after - before) * (high - loss) / (high - low)
     return None
 
 
