@@ -1,11 +1,12 @@
-"""Before training: eight checks of settings, clips, text encoder, model and learning; one or two minutes on a CPU.
+"""Before training: eight checks of settings, clips, text encoder, model and learning, each told in a line.
 
     python verify_training_ready.py
     python verify_training_ready.py --preset demo
     python verify_training_ready.py --set DATA_DIR=my_clips --set BATCH_SIZE=2
 
 Exit code 0: all passed; 1: the line of the first that failed says what was found, what was wanted and the cure. It
-writes no file. What is checked, and why on a shortened clip: ``methods/readiness.py``.
+writes no file. The default model, the slowest, takes about two minutes on two free CPU cores and 8 GB of memory. What
+is checked, and why on a shortened clip: ``methods/readiness.py``.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def verify(preset: str, assignments: list[str], report: Report) -> Config:
 
     device, dtype = runtime.prepare(config)
     changed = len(settings.differences(config, Config()))
-    report.passed(f"preset {preset}, {changed} settings differ from the defaults; {device}, {dtype or 'float32'}")
+    report.passed(f"preset {preset}, settings changed: {changed}; {device}, {dtype or 'float32'}")
 
     report.begin("training clips")
     data, rows = readiness.read_clips(config)
