@@ -23,9 +23,10 @@ RANKS = {
     "dataset": 2,
     "diffusion": 3,
     "methods": 4,
-    "main": 5,
+    "commands": 5,
     "verify_training_ready": 5,
     "benchmarks": 5,
+    "main": 6,
 }
 """A package or top-level module imports from lower ranks and from itself, never sideways."""
 

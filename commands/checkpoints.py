@@ -1,0 +1,30 @@
+"""``checkpoints``: what has been saved."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from commands.common import add_command, config_of
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """The command and its flags."""
+    command = add_command(commands, "checkpoints", run, "list the checkpoints of all experiments")
+    command.add_argument("--json", action="store_true", help="for machines: a list of objects")
+    command.add_argument("--verify", action="store_true", help="read every byte, as loading does")
+
+
+def run(args: argparse.Namespace) -> int:
+    """One line a file; damaged ones are listed with the reason."""
+    folder = config_of(args).CHECKPOINT_DIR
+    from utils import checkpoint_list
+
+    found = [checkpoint_list.summarise(path, verify=args.verify) for path in checkpoint_list.find(folder)]
+    if args.json:
+        print(json.dumps(checkpoint_list.as_json(found), indent=2))
+    elif found:
+        print(checkpoint_list.table(found))
+    else:
+        print(f"No checkpoints in {folder}/. Make one: python main.py train")
+    return 0

@@ -1,0 +1,54 @@
+"""What the commands share: the flags of all of them, the settings in force, and the model that was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import config as settings
+from config import Config
+
+if TYPE_CHECKING:
+    from methods.sampler import LoadedModel  # brings torch, and --help shall not wait for it
+
+
+def add_command(
+    commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """A command with --preset and --set, whose ``run`` gets the namespace and returns the exit code."""
+    command = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=argparse.RawTextHelpFormatter
+    )
+    command.set_defaults(run=run)
+    command.add_argument("--preset", default="default", metavar="NAME", help=f"one of: {', '.join(settings.PRESETS)}")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+        help="change one setting, for example --set BATCH_SIZE=2; may be repeated",
+    )  # fmt: skip
+    return command
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """The settings that --preset and --set ask for."""
+    return settings.make_config(args.preset, settings.parse_assignments(args.assignments))
+
+
+def load_model_of(args: argparse.Namespace, overrides: dict[str, object]) -> LoadedModel:
+    """The model of ``--checkpoint``, or of the configured experiment; --set overrides what the checkpoint stored."""
+    assigned = settings.parse_assignments(args.assignments)
+    place = {key: value for key, value in assigned.items() if key in ("EXPERIMENT_NAME", "CHECKPOINT_DIR")}
+    config = settings.make_config(args.preset, place)
+    from methods.sampler import load_model
+    from utils.checkpoint import latest_path
+
+    return load_model(Path(args.checkpoint) if args.checkpoint else latest_path(config), {**assigned, **overrides})
+
+
+def tell(loaded: LoadedModel) -> None:
+    """One line about the model in use, once it and the data are read, so that a mistake stays the only line."""
+    config, device = loaded.config, loaded.model.clip_mean.device
+    found = f"{loaded.path}, step {loaded.step:,}, {config.MODEL_NAME}, averaged weights, {device}"
+    print(f"model: {found}", file=sys.stderr)

@@ -1,0 +1,48 @@
+"""``evaluate``: does a model obey its text?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from commands.common import add_command, load_model_of, tell
+from config import ConfigError
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """The command and its flags."""
+    command = add_command(commands, "evaluate", run, "measure whether a model obeys its text")
+    command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
+    command.add_argument("--data", metavar="FOLDER", help="clips and captions; default: those it was trained on")
+    command.add_argument("--max_clips", "--max-clips", type=int, default=64, metavar="N", help="at most so many clips")
+    command.add_argument(
+        "--clips_per_caption", "--clips-per-caption", type=int, default=4, metavar="N", help="generated for retrieval"
+    )
+    command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/evaluation_stepN")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table of scores; write them as JSON beside a contact sheet and the generated clips."""
+    if args.max_clips < 2:
+        raise ConfigError(f"--max_clips {args.max_clips}; wanted at least 2, since one clip cannot be confused.")
+    if args.clips_per_caption < 1:
+        raise ConfigError(f"--clips_per_caption {args.clips_per_caption}; wanted at least 1.")
+    loaded = load_model_of(args, {"DATA_DIR": args.data} if args.data else {})
+    from dataset import load_dataset
+    from methods.evaluator import evaluate as run_evaluation
+    from methods.evaluator import format_report
+
+    config = loaded.config
+    data = load_dataset(config)
+    tell(loaded)
+    for problem in data.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    default = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / f"evaluation_step{loaded.step:06d}"
+    folder = Path(args.output) if args.output else default
+    report = run_evaluation(
+        loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption
+    )
+    print(format_report(report))
+    print(f"\nwritten: {folder / 'evaluation.json'}\ncontact sheet: {folder / 'contact_sheet.png'}")
+    return 0

@@ -1,0 +1,49 @@
+"""``prepare-data``: real fingerspelling as GIF + TXT pairs."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+import config as settings
+from commands.common import add_command
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """The command and its flags."""
+    command = add_command(commands, "prepare-data", run, "render real signers' fingerspelling as GIF + TXT pairs")
+    command.add_argument(
+        "--languages", nargs="+", metavar="CODE", help="ISO 639-3 codes, for example: ase asq gsg; default: all"
+    )
+    command.add_argument("--image-size", "--image_size", type=int, metavar="PX", help="default: IMAGE_SIZE")
+    command.add_argument("--num-frames", "--num_frames", type=int, metavar="N", help="default: NUM_FRAMES")
+    command.add_argument("--output", default="training_data", metavar="FOLDER", help="default: training_data")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write OUTPUT/LANGUAGE/*.gif with captions; what exists already is kept."""
+    flags = {"IMAGE_SIZE": args.image_size, "NUM_FRAMES": args.num_frames}
+    given = {key: value for key, value in flags.items() if value is not None}
+    assigned = settings.parse_assignments(args.assignments)
+    config = settings.make_config(args.preset, {**assigned, **given})
+    from utils.fingerspelling import render_lexicon
+
+    report = render_lexicon(
+        Path(args.output), languages=args.languages, image_size=config.IMAGE_SIZE, num_frames=config.NUM_FRAMES,
+        fps=config.FPS,
+    )  # fmt: skip
+    print(report)
+    folders = sorted({Path(args.output) / name.split("_")[0] for name in (*report.written, *report.reused)})
+    if folders:
+        print(f"Clips are in {', '.join(map(str, folders))}")
+        print(f"Next: python main.py train{_to_train_on(folders[0] if len(folders) == 1 else Path(args.output), args)}")
+    return 0
+
+
+def _to_train_on(data: Path, args: argparse.Namespace) -> str:
+    """What ``train`` must be told to read ``data``: the demo's own folder has its preset."""
+    if args.preset in ("default", "demo") and data == Path(settings.PRESETS["demo"]["DATA_DIR"]):
+        return " --preset demo"
+    preset = "" if args.preset == "default" else f" --preset {args.preset}"
+    return f"{preset} --set {shlex.quote(f'DATA_DIR={data}')}"

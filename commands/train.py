@@ -1,0 +1,50 @@
+"""``train``: a whole training, or the rest of one."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from commands.common import add_command, config_of
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """The command and its flags."""
+    command = add_command(commands, "train", run, "train a model, or go on with --resume")
+    command.add_argument(
+        "--resume", nargs="?", const="", default=None, metavar="PATH",
+        help="go on from the experiment's latest checkpoint, or from PATH",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train to the end; 130 after an interruption, as shells expect."""
+    config = config_of(args)
+    from methods.previews import folder as preview_folder
+    from methods.trainer import Trainer
+    from utils import checkpoint_list
+    from utils.checkpoint import latest_path
+
+    latest = latest_path(config)
+    resume = None if args.resume is None else Path(args.resume or latest)
+    trainer = Trainer(config, resume=resume)
+    if trainer.step >= trainer.num_steps:
+        checkpoint_list.keep(config)  # names that a kill prevented
+        print(f"{resume} is at step {trainer.step:,} of {trainer.num_steps:,}: finished. Raise NUM_EPOCHS to go on.")
+        return 0
+    finished = trainer.run()
+    print(f"{'Finished' if finished else 'Stopped'} at step {trainer.step:,} of {trainer.num_steps:,}; saved {latest}")
+    if trainer.validation_loss is not None:
+        print(f"Validation loss: {trainer.validation_loss:.4f} (averaged weights, held-out clips)")
+    if made := len(list(preview_folder(config).glob("*.gif"))):
+        print(f"Previews: {made} GIFs in {preview_folder(config)}")
+    logs = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
+    print(f"Logs: {logs}, scalars in metrics.jsonl; see them: tensorboard --logdir {shlex.quote(str(logs))}")
+    if finished:
+        print(f"Next: python main.py evaluate --checkpoint {latest}")
+        return 0
+    again = "".join(f" --set {shlex.quote(item)}" for item in args.assignments)
+    preset = "" if args.preset == "default" else f" --preset {args.preset}"
+    print(f"Go on with: python main.py train{preset}{again} --resume")
+    return 130
