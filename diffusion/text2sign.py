@@ -181,7 +181,8 @@ class Text2Sign(nn.Module):
         """Clips (B, C, F, H, W) float32 in [-1, 1] for raw ``text`` features of B rows.
 
         Each clip's noise comes from its own CPU generator in ``draws``, so that its batch and device cannot change it.
-        ``ddim`` with ``eta = 0`` is deterministic, with ``eta = 1`` it has the posterior variance of ``ddpm``.
+        ``sampler`` is a key of ``SAMPLERS``. ``ddim`` with ``eta = 0`` is deterministic, with ``eta = 1`` it has the
+        posterior variance of ``ddpm``; ``dpm++`` is deterministic too, needs fewer steps and refuses another eta.
         """
         device = self.clip_mean.device
         standardised = self.text(text.to(device))
@@ -190,12 +191,12 @@ class Text2Sign(nn.Module):
             return torch.stack([torch.randn(self.clip_shape, generator=draw) for draw in draws]).to(device)
 
         method = SAMPLERS[sampler]
-        x_t = fresh_noise()
+        x_t, before = fresh_noise(), None
         for t, t_prev in method.pairs(self.schedule, num_steps):
             each = torch.full((len(draws),), t, device=device)
             x_0 = self.estimate_x_0(x_t, each, standardised, guidance_scale=guidance_scale)
-            step = Step(t=t, t_prev=t_prev, x_t=x_t, x_0=x_0, eta=eta, draw=fresh_noise)
-            x_t = method.go(self.schedule, step)
+            step = Step(t=t, t_prev=t_prev, x_t=x_t, x_0=x_0, before=before, eta=eta, draw=fresh_noise)
+            x_t, before = method.go(self.schedule, step), (t, x_0)
             on_step()
         return self.unstandardise(x_t)
 

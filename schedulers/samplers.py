@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from schedulers.dpm_solver import dpm_solver_step, log_snr_pairs
 from schedulers.noise_schedulers import NoiseSchedule, timestep_pairs
 
 
@@ -18,14 +19,16 @@ from schedulers.noise_schedulers import NoiseSchedule, timestep_pairs
 class Step:
     """All that a sampler may look at on the way from timestep ``t`` to ``t_prev`` < t; -1 is the clean end.
 
-    ``x_t`` are the noisy clips and ``x_0`` the clean ones estimated from them, both (B, ...) float32. ``draw`` makes
-    fresh standard noise of the same shape; it is called only where noise is added, never before the clean end.
+    ``x_t`` are the noisy clips and ``x_0`` the clean ones estimated from them, both (B, ...) float32. ``before`` is
+    t and x_0 of the previous step, None at the first. ``draw`` makes fresh standard noise of the same shape; it is
+    called only where noise is added, never before the clean end.
     """
 
     t: int
     t_prev: int
     x_t: Tensor
     x_0: Tensor
+    before: tuple[int, Tensor] | None
     eta: float
     draw: Callable[[], Tensor]
 
@@ -48,6 +51,17 @@ def ddpm(schedule: NoiseSchedule, step: Step) -> Tensor:
     return schedule.ddpm_step(step.x_t, step.x_0, now, then, noise=noise)
 
 
+def dpm_solver(schedule: NoiseSchedule, step: Step) -> Tensor:
+    """Lu et al. 2022; deterministic as ``ddim`` with ``eta = 0``, and of second order.
+
+    Raises:
+        ValueError: ``eta`` above 0; the method adds no noise.
+    """
+    if step.eta > 0:
+        raise ValueError(f"eta={step.eta:g} asks for noise, and DPM-Solver++(2M) adds none; wanted 0.")
+    return dpm_solver_step(schedule, step.x_t, step.x_0, step.t, step.t_prev, before=step.before)
+
+
 @dataclass(frozen=True)
 class Sampler:
     """``pairs(schedule, num_steps)`` is the way as (t, t_prev), from T - 1 to -1; ``go`` takes one step of it."""
@@ -64,4 +78,5 @@ def trailing_pairs(schedule: NoiseSchedule, num_inference_steps: int) -> list[tu
 SAMPLERS = {  # config's SAMPLER -> how it samples
     "ddim": Sampler(ddim, trailing_pairs),
     "ddpm": Sampler(ddpm, trailing_pairs),
+    "dpm++": Sampler(dpm_solver, log_snr_pairs),
 }
