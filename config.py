@@ -127,8 +127,8 @@ class Config:
 
     # ---- Sampling ---------------------------------------------------------------------------------------------------
     INFERENCE_TIMESTEPS: Count = 50  # denoising steps of a generated clip, at most TIMESTEPS
-    SAMPLER: Literal["ddim", "ddpm"] = "ddim"  # ddpm draws from the posterior at every step and knows no ETA
-    ETA: Fraction = 0.0  # DDIM only. 0: deterministic, 1: DDPM's posterior variance
+    SAMPLER: Literal["ddim", "ddpm", "dpm++"] = "ddim"  # ddpm: posterior draws, no ETA; dpm++: few steps, ETA 0 only
+    ETA: Fraction = 0.0  # ddim only. 0: deterministic, 1: DDPM's posterior variance
     GUIDANCE_SCALE: NonNegative = 2.0  # 0 ignores the text, 1 is plain conditioning, > 1 exaggerates it
     FPS: Annotated[int, Limits(1, 50)] = 8  # frames per second of written clips; GIF delays sit on a 10 ms grid
 
@@ -159,6 +159,10 @@ class Config:
             raise ConfigError(
                 f"INFERENCE_TIMESTEPS={self.INFERENCE_TIMESTEPS} is more than TIMESTEPS={self.TIMESTEPS}. "
                 "Lower the first or raise the second."
+            )
+        if self.SAMPLER == "dpm++" and self.ETA > 0:
+            raise ConfigError(
+                f"ETA={self.ETA:g} asks for noise, which SAMPLER=dpm++ never adds. Set ETA=0 or SAMPLER=ddim."
             )
         for name in ("EXPERIMENT_NAME", "DATA_DIR", "TEXT_ENCODER"):
             if not getattr(self, name).strip():

@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="0 ignores the text, 1 is plain conditioning, > 1 exaggerates it",
     )  # fmt: skip
     command.add_argument("--steps", type=int, metavar="N", help="denoising steps, at most TIMESTEPS of the model")
-    command.add_argument("--sampler", metavar="NAME", help="ddim or ddpm")
+    command.add_argument("--sampler", metavar="NAME", help="ddim, ddpm, or dpm++: deterministic, for few steps")
     command.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same clip, whatever the batch")
     command.add_argument("--fps", type=int, metavar="N", help="frames per second of the written GIF")
     command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/samples")

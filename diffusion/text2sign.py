@@ -20,7 +20,8 @@ from models.architectures.unet3d import build_unet3d
 from models.architectures.vit3d import build_vit3d
 from models.architectures.vivit import build_vivit
 from models.text_encoder import TextEncoder, TextFeatures, TextStandardiser
-from schedulers.noise_schedulers import NoiseSchedule, timestep_pairs
+from schedulers.noise_schedulers import NoiseSchedule
+from schedulers.samplers import SAMPLERS, Step
 from utils.runtime import autocast, generator
 
 ARCHITECTURES = {  # name -> (Config, text_width, alphas_cumprod) -> nn.Module
@@ -180,7 +181,8 @@ class Text2Sign(nn.Module):
         """Clips (B, C, F, H, W) float32 in [-1, 1] for raw ``text`` features of B rows.
 
         Each clip's noise comes from its own CPU generator in ``draws``, so that its batch and device cannot change it.
-        ``ddim`` with ``eta = 0`` is deterministic, with ``eta = 1`` it has the posterior variance of ``ddpm``.
+        ``sampler`` is a key of ``SAMPLERS``. ``ddim`` with ``eta = 0`` is deterministic, with ``eta = 1`` it has the
+        posterior variance of ``ddpm``; ``dpm++`` is deterministic too, needs fewer steps and refuses another eta.
         """
         device = self.clip_mean.device
         standardised = self.text(text.to(device))
@@ -188,16 +190,13 @@ class Text2Sign(nn.Module):
         def fresh_noise() -> Tensor:
             return torch.stack([torch.randn(self.clip_shape, generator=draw) for draw in draws]).to(device)
 
-        x_t = fresh_noise()
-        for t, t_prev in timestep_pairs(self.schedule.num_steps, num_steps):
-            now = torch.full((len(draws),), t, device=device)
-            x_0 = self.estimate_x_0(x_t, now, standardised, guidance_scale=guidance_scale)
-            then = torch.full_like(now, t_prev)
-            noise = fresh_noise() if (sampler == "ddpm" or eta > 0) and t_prev >= 0 else torch.zeros_like(x_t)
-            if sampler == "ddpm":
-                x_t = self.schedule.ddpm_step(x_t, x_0, now, then, noise=noise)
-            else:
-                x_t = self.schedule.ddim_step(x_t, x_0, now, then, eta=eta, noise=noise)
+        method = SAMPLERS[sampler]
+        x_t, before = fresh_noise(), None
+        for t, t_prev in method.pairs(self.schedule, num_steps):
+            each = torch.full((len(draws),), t, device=device)
+            x_0 = self.estimate_x_0(x_t, each, standardised, guidance_scale=guidance_scale)
+            step = Step(t=t, t_prev=t_prev, x_t=x_t, x_0=x_0, before=before, eta=eta, draw=fresh_noise)
+            x_t, before = method.go(self.schedule, step), (t, x_0)
             on_step()
         return self.unstandardise(x_t)
 

@@ -164,5 +164,5 @@ def file_stem(prompt: str) -> str:
 
 
 def _short_settings(config: Config, step: int) -> str:
-    noise = "ddpm" if config.SAMPLER == "ddpm" else f"eta{config.ETA:g}"
-    return f"step{step:06d}_{config.INFERENCE_TIMESTEPS}x{noise}_guide{config.GUIDANCE_SCALE:g}"
+    sampler = f"eta{config.ETA:g}" if config.SAMPLER == "ddim" else config.SAMPLER  # only ddim knows ETA
+    return f"step{step:06d}_{config.INFERENCE_TIMESTEPS}x{sampler}_guide{config.GUIDANCE_SCALE:g}"

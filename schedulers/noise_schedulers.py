@@ -42,10 +42,21 @@ def timestep_pairs(num_train_steps: int, num_inference_steps: int) -> list[tuple
     Raises:
         ValueError: more inference than training steps, or none.
     """
+    check_num_steps(num_train_steps, num_inference_steps)
+    stride = num_train_steps / num_inference_steps
+    return in_pairs([round(num_train_steps - i * stride) - 1 for i in range(num_inference_steps)])
+
+
+def check_num_steps(num_train_steps: int, num_inference_steps: int) -> None:
+    """Raises:
+    ValueError: more inference than training steps, or none.
+    """
     if not 1 <= num_inference_steps <= num_train_steps:
         raise ValueError(f"{num_inference_steps} inference steps; wanted 1 to {num_train_steps}.")
-    stride = num_train_steps / num_inference_steps
-    steps = [round(num_train_steps - i * stride) - 1 for i in range(num_inference_steps)]
+
+
+def in_pairs(steps: list[int]) -> list[tuple[int, int]]:
+    """Falling timesteps -> each with the next, the last with the clean end: ``[9, 4]`` -> ``[(9, 4), (4, -1)]``."""
     return list(zip(steps, [*steps[1:], -1], strict=True))
 
 

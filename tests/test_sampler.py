@@ -64,13 +64,17 @@ def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(tmp_path
 
 def test_clips_that_differ_in_anything_have_different_names(tmp_path: Path) -> None:
     names = set()
-    for overrides in ({}, {"ETA": 1.0}, {"SAMPLER": "ddpm"}, {"GUIDANCE_SCALE": 0.0}, {"INFERENCE_TIMESTEPS": 3}):
+    changes = (
+        {}, {"ETA": 1.0}, {"SAMPLER": "ddpm"}, {"SAMPLER": "dpm++"}, {"GUIDANCE_SCALE": 0.0},
+        {"INFERENCE_TIMESTEPS": 3},
+    )  # fmt: skip
+    for overrides in changes:
         config = make_config("debug", overrides)
         for request in (Request("hello", 1), Request("hello", 2), Request("hello", 1, 1), Request("Hello.", 1)):
             for step in (1, 2):
                 paths = write_clips(tmp_path, [request], [moving_square(0)], config=config, step=step, fps=8)
                 names.add(paths[0].name)
-    assert len(names) == 5 * 4 * 2
+    assert len(names) == len(changes) * 4 * 2
 
 
 PROMPTS = [
