@@ -20,7 +20,8 @@ from benchmarks.machine import write_result
 from config import Config, make_config
 from dataset import load_dataset
 from diffusion.text2sign import ARCHITECTURES
-from methods.evaluator import prompt_ranking, retrieval
+from methods.prompt_ranking import prompt_ranking
+from methods.retrieval import retrieval
 from methods.sampler import load_model
 from methods.trainer import Trainer
 from utils.checkpoint import latest_path

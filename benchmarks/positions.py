@@ -16,7 +16,7 @@ import torch
 from benchmarks.machine import write_result
 from config import make_config
 from external.TinyFusion.dit import fitted_positions, sincos_positions
-from methods.evaluator import Retrieval, retrieval
+from methods.retrieval import Retrieval, retrieval
 from methods.sampler import LoadedModel
 from methods.trainer import Trainer
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from config import Config, differences
 from methods.cost import small_copy
-from methods.evaluator import noise_levels
 from methods.parameter_stats import parameter_table
+from methods.prompt_ranking import noise_levels
 from methods.tally import SNR_NAMES
 from schedulers.noise_schedulers import NoiseSchedule
 from utils import runtime

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from methods.cost import matmul_peak, training_flops
-from methods.evaluator import prompt_ranking
 from methods.optimisation import ema_decay, ema_initial_share
 from methods.parameter_stats import block_groups, histograms, norms, update_ratios
 from methods.preamble import tell_what_stays
 from methods.previews import preview
+from methods.prompt_ranking import prompt_ranking
 from methods.sampler import LoadedModel
 from methods.tally import Tally
 from methods.validation import FixedClips

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from config import Config
 from dataset import TextToSignDataset, load_dataset
 from diffusion.text2sign import Text2Sign, create_text2sign
-from methods.evaluator import noise_levels
+from methods.prompt_ranking import noise_levels
 from methods.validation import FixedClips
 from models.text_encoder import TextEncoder, TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule

@@ -16,7 +16,7 @@ from torch import nn
 
 from config import Config
 from main import main
-from methods.evaluator import prompt_ranking
+from methods.prompt_ranking import prompt_ranking
 from methods.sampler import LoadedModel, load_model
 from methods.trainer import Trainer
 from methods.validation import FixedClips

@@ -1,0 +1,45 @@
+"""methods/retrieval.py: nearest real clips, PSNR and chance in closed form."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset import TextToSignDataset
+from methods.retrieval import score_retrieval
+from methods.scores import Score
+from tests.conftest import moving_square, write_pair
+from tests.fake_models import ALL
+
+
+@pytest.fixture(scope="module")
+def data(clips_folder: Path) -> TextToSignDataset:
+    return TextToSignDataset(clips_folder, num_frames=4, image_size=16)
+
+
+def test_real_clips_are_their_own_nearest_and_swapped_ones_are_not(data: TextToSignDataset) -> None:
+    clips = [data.frames(i) for i in ALL]
+    right = score_retrieval(clips, data.texts, data, ALL)
+    assert right.score == Score(8, 8, pytest.approx(1 / 8)) and right.psnr > 90
+    wrong = score_retrieval(clips[1:] + clips[:1], data.texts, data, ALL)
+    assert wrong.score.correct == 0 and wrong.psnr < 20
+
+
+def test_psnr_is_that_of_a_range_of_two(tmp_path: Path) -> None:
+    for name, level in (("a", 100), ("b", 200)):
+        write_pair(tmp_path, name, np.full((4, 16, 16, 3), level, dtype=np.uint8), name)
+    data = TextToSignDataset(tmp_path, num_frames=4, image_size=16)
+    made = [np.full((4, 16, 16, 3), level, dtype=np.uint8) for level in (110, 210)]
+    found = score_retrieval(made, ["a", "b"], data, [0, 1])
+    assert found.psnr == pytest.approx(20 * math.log10(255 / 10), abs=1e-4) and found.score.correct == 2
+
+
+def test_chance_counts_the_clips_of_each_caption(tmp_path: Path) -> None:
+    for index, caption in enumerate(("a", "a", "a", "b")):
+        write_pair(tmp_path, f"clip{index}", moving_square(index), caption)
+    data = TextToSignDataset(tmp_path, num_frames=4, image_size=16)
+    found = score_retrieval([data.frames(1), data.frames(3)], ["a", "b"], data, [0, 1, 2, 3])
+    assert found.score == Score(2, 2, pytest.approx((3 / 4 + 1 / 4) / 2))
