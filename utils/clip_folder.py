@@ -21,7 +21,7 @@ from tqdm import tqdm
 from utils.pose_drawing import PoseError
 from utils.video import write_atomically, write_gif
 
-RENDERER_VERSION = 1  # raised whenever the same points give other files
+RENDERER_VERSION = 2  # raised whenever the same points give other files
 MANIFEST = "fingerspelling.json"
 CLIPS_PER_PROCESS = 32  # fewer are done sooner than another process starts
 
