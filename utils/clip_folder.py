@@ -51,18 +51,28 @@ Clip = TypeVar("Clip", bound=Drawing)
 
 @dataclass(frozen=True)
 class LexiconReport:
-    """What became of every asked row: four lists of names such as ``ase_A``; the last two with the reason."""
+    """What became of every asked row: four lists of names such as ``ase_A``; the last two with the reason.
+
+    ``folders`` are those of the clips, below the output; ``left_over`` the GIFs there that this run did not ask for.
+    """
 
     written: tuple[str, ...]
     reused: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
     failed: tuple[tuple[str, str], ...]
+    folders: tuple[str, ...] = ()
+    left_over: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Counts, then every skipped and failed row with its reason."""
+        """Counts, then every skipped and failed row with its reason, then what else lies there."""
         lines = [f"{len(self.written)} clips written, {len(self.reused)} reused."]
         for kind, rows in (("skipped", self.skipped), ("failed", self.failed)):
             lines += [f"{kind}: {name}: {reason}" for name, reason in rows]
+        if self.left_over:
+            lines.append(
+                f"{len(self.left_over)} other clips lie there and will be trained on too, from {self.left_over[0]} "
+                f"to {self.left_over[-1]}; delete what is not wanted."
+            )
         return "\n".join(lines)
 
 
@@ -88,14 +98,18 @@ def render_clips(
     settings = {"renderer": RENDERER_VERSION, "fps": fps, **settings}
     known = {} if overwrite else _known_files(output, {clip.folder for clip in clips}, settings)
     reused = [clip for clip in clips if _is_unchanged(output, clip, known)]
-    todo = [clip for clip in clips if clip not in set(reused)]
+    kept = set(reused)
+    todo = [clip for clip in clips if clip not in kept]
     results = list(_map(partial(_render, draw=draw, output=output, fps=fps), todo, num_processes))
-    _write_manifests(output, clips, settings)
+    _write_manifests(output, clips, settings, known)
+    failed = {clip: reason for clip, reason in zip(todo, results, strict=True) if reason is not None}
     return LexiconReport(
-        written=tuple(clip.stem for clip, reason in zip(todo, results, strict=True) if reason is None),
+        written=tuple(clip.stem for clip in todo if clip not in failed),
         reused=tuple(clip.stem for clip in reused),
         skipped=tuple(skipped),
-        failed=tuple((clip.stem, reason) for clip, reason in zip(todo, results, strict=True) if reason is not None),
+        failed=tuple((clip.stem, reason) for clip, reason in failed.items()),
+        folders=tuple(sorted({clip.folder for clip in clips if clip not in failed})),
+        left_over=tuple(_left_over(output, clips)),
     )
 
 
@@ -127,33 +141,49 @@ def _pair(output: Path, clip: Drawing) -> tuple[Path, Path]:
     return folder / f"{clip.stem}.gif", folder / f"{clip.stem}.txt"
 
 
-def _known_files(output: Path, folders: set[str], settings: dict[str, Any]) -> dict[str, str]:
-    """Name -> digest of the GIFs that earlier runs wrote with the same settings."""
-    known: dict[str, str] = {}
+def _known_files(output: Path, folders: set[str], settings: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """(folder, name) -> digest of the GIFs that earlier runs wrote with the same settings."""
+    known: dict[tuple[str, str], str] = {}
     for folder in folders:
         try:
             manifest = json.loads((Path(output) / folder / MANIFEST).read_text(encoding="utf-8"))
             if manifest["settings"] == settings:
-                known |= manifest["files"]
-        except (OSError, ValueError, KeyError, TypeError):
+                known |= {(folder, stem): digest for stem, digest in manifest["files"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # no manifest, or none that we wrote: nothing is known, and everything is rendered
     return known
 
 
-def _is_unchanged(output: Path, clip: Drawing, known: dict[str, str]) -> bool:
+def _is_unchanged(output: Path, clip: Drawing, known: dict[tuple[str, str], str]) -> bool:
     gif, txt = _pair(output, clip)
-    if clip.stem not in known or not gif.is_file() or not txt.is_file():
+    digest = known.get((clip.folder, clip.stem))
+    if digest is None or not gif.is_file() or not txt.is_file():
         return False
-    return _digest(gif) == known[clip.stem] and txt.read_bytes() == f"{clip.caption}\n".encode()
+    return _digest(gif) == digest and txt.read_bytes() == f"{clip.caption}\n".encode()
 
 
-def _write_manifests(output: Path, clips: Sequence[Drawing], settings: dict[str, Any]) -> None:
-    """One per folder, after all of its files, so that a run that was stopped is repeated."""
+def _write_manifests(
+    output: Path, clips: Sequence[Drawing], settings: dict[str, Any], known: dict[tuple[str, str], str]
+) -> None:
+    """One per folder, after all of its files, so that a run that was stopped is repeated.
+
+    What ``known`` tells of clips that were not asked for this time is kept, so that asking again reuses them.
+    """
     for folder in sorted({clip.folder for clip in clips}):
-        pairs = [(clip.stem, _pair(output, clip)[0]) for clip in clips if clip.folder == folder]
-        files = {stem: _digest(gif) for stem, gif in pairs if gif.is_file()}
+        own = [clip for clip in clips if clip.folder == folder]
+        asked = {clip.stem for clip in own}
+        files = {stem: digest for (where, stem), digest in known.items() if where == folder and stem not in asked}
+        files |= {clip.stem: _digest(gif) for clip in own if (gif := _pair(output, clip)[0]).is_file()}
         text = json.dumps({"settings": settings, "files": files}, indent=1, sort_keys=True)
         write_atomically(Path(output) / folder / MANIFEST, f"{text}\n".encode())
+
+
+def _left_over(output: Path, clips: Sequence[Drawing]) -> list[str]:
+    """GIFs in the clips' folders that are none of ``clips``."""
+    asked = {(clip.folder, clip.stem) for clip in clips}
+    found = [gif for folder in {clip.folder for clip in clips} for gif in (Path(output) / folder).glob("*.gif")]
+    rest = [gif for gif in found if (gif.parent.relative_to(output).as_posix(), gif.stem) not in asked]
+    return sorted(gif.relative_to(output).as_posix() for gif in rest)
 
 
 def _digest(path: Path) -> str:

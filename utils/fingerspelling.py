@@ -10,7 +10,7 @@ import csv
 import difflib
 import importlib.util
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from config import UserError
 from utils.clip_folder import LexiconReport, render_clips
 from utils.letter_names import LANGUAGES, caption, file_stem
 from utils.pose_drawing import Points, PoseError, clean, crop_square, draw_clip
+from utils.pose_variation import Variation, draw_variation, vary, vary_square
 from utils.video import frame_indices
 
 TRIM = 0.12  # of a clip at each end, where hands rise and sink
+AS_IT_IS = Variation()
 BODY_POINTS = tuple(f"{side}_{joint}" for joint in ("SHOULDER", "ELBOW", "WRIST") for side in ("LEFT", "RIGHT"))
 
 DEPTH_UNITS = 700.0
@@ -45,6 +47,7 @@ class Entry:
     language: str
     letter: str
     source: str  # relative to the lexicon's folder
+    copy: int = 0  # 0: the clip itself; 1, 2, ...: seen in other ways
 
     @property
     def folder(self) -> str:
@@ -52,7 +55,8 @@ class Entry:
 
     @property
     def stem(self) -> str:
-        return file_stem(self.letter, self.language)
+        """``ase_A``, its copies ``ase_A__1``: one group, which a split keeps together."""
+        return file_stem(self.letter, self.language) + (f"__{self.copy}" if self.copy else "")
 
     @property
     def caption(self) -> str:
@@ -66,13 +70,15 @@ def render_lexicon(
     image_size: int,
     num_frames: int,
     fps: int,
+    copies: int = 0,
+    seed: int = 0,
     overwrite: bool = False,
     num_processes: int | None = None,
 ) -> LexiconReport:
     """Renders the asked languages (None: all) into ``output/LANGUAGE/``, (num_frames, image_size, image_size) px clips.
 
-    A pair that is there already is reused if settings, renderer and bytes agree with the folder's manifest, unless
-    ``overwrite``. ``num_processes`` (None: one per core) changes the time, never the files.
+    Each letter is rendered as it is and ``copies`` times in other ways, which ``seed`` decides (``draw_variation``).
+    What is there already is reused as ``render_clips`` says.
 
     Raises:
         LexiconError: the package is missing, or a language is unknown.
@@ -80,10 +86,11 @@ def render_lexicon(
     """
     folder = lexicon_folder()
     chosen, skipped = select_entries(read_index(folder), languages)
-    draw = partial(draw_entry, folder=folder, image_size=image_size, num_frames=num_frames)
-    settings = {"image_size": image_size, "num_frames": num_frames}
+    clips = [replace(entry, copy=copy) for entry in chosen for copy in range(copies + 1)]
+    draw = partial(draw_entry, folder=folder, image_size=image_size, num_frames=num_frames, seed=seed)
+    settings = {"image_size": image_size, "num_frames": num_frames, "seed": seed}
     return render_clips(
-        output, chosen, draw, fps=fps, settings=settings, skipped=skipped, overwrite=overwrite,
+        output, clips, draw, fps=fps, settings=settings, skipped=skipped, overwrite=overwrite,
         num_processes=num_processes,
     )  # fmt: skip
 
@@ -181,23 +188,35 @@ def read_points(path: Path) -> Points:
     return Points(body=xyz[:, body, :2], face=xyz[:, face_at : face_at + len(face_names), :2], hands=hands)
 
 
-def draw_entry(entry: Entry, *, folder: Path, image_size: int, num_frames: int) -> np.ndarray:
+def draw_entry(entry: Entry, *, folder: Path, image_size: int, num_frames: int, seed: int) -> np.ndarray:
     """One row of the lexicon in ``folder`` -> (num_frames, image_size, image_size, 3) uint8.
 
     Raises:
         PoseError: as ``read_points`` and ``render_points``.
     """
-    return render_points(read_points(folder / entry.source), image_size=image_size, num_frames=num_frames)
+    variation = draw_variation(seed, file_stem(entry.letter, entry.language), entry.copy)
+    points = read_points(folder / entry.source)
+    return render_points(points, image_size=image_size, num_frames=num_frames, variation=variation)
 
 
-def render_points(points: Points, *, image_size: int, num_frames: int) -> np.ndarray:
+def render_points(points: Points, *, image_size: int, num_frames: int, variation: Variation = AS_IT_IS) -> np.ndarray:
     """One clip's points -> (num_frames, image_size, image_size, 3) uint8, 12 % cut off each end, evenly spread.
 
     Raises:
         PoseError: no hand is seen in most frames.
     """
-    length = len(points.body)
-    cut = round(TRIM * length)
-    points = clean(points.at(np.arange(cut, length - cut)))
+    points = vary(trimmed(points, variation.cut), variation)
     square = crop_square(points)  # of all frames, so that the picture does not depend on how many are taken
-    return draw_clip(points.at(frame_indices(length - 2 * cut, num_frames)), image_size, square=square)
+    frames = frame_indices(len(points.body), num_frames)
+    return draw_clip(points.at(frames), image_size, square=vary_square(square, variation))
+
+
+def trimmed(points: Points, cut: tuple[float, float] = (0.0, 0.0)) -> Points:
+    """The cleaned clip without the share TRIM + ``cut`` of its frames at the start and at the end.
+
+    Raises:
+        PoseError: no hand is seen in most frames.
+    """
+    length = len(points.body)
+    start, end = (round((TRIM + more) * length) for more in cut)
+    return clean(points.at(np.arange(start, length - end)))
