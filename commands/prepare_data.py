@@ -8,6 +8,7 @@ from pathlib import Path
 
 import config as settings
 from commands.common import add_command
+from config import ConfigError
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -18,6 +19,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--image-size", "--image_size", type=int, metavar="PX", help="default: IMAGE_SIZE")
     command.add_argument("--num-frames", "--num_frames", type=int, metavar="N", help="default: NUM_FRAMES")
+    command.add_argument(
+        "--copies", type=int, default=0, metavar="N",
+        help="of each clip N more, by slightly other cameras and hands, which SEED decides; default: 0",
+    )  # fmt: skip
     command.add_argument("--output", default="training_data", metavar="FOLDER", help="default: training_data")
 
 
@@ -27,14 +32,16 @@ def run(args: argparse.Namespace) -> int:
     given = {key: value for key, value in flags.items() if value is not None}
     assigned = settings.parse_assignments(args.assignments)
     config = settings.make_config(args.preset, {**assigned, **given})
+    if args.copies < 0:
+        raise ConfigError(f"--copies {args.copies}; wanted 0 or more.")
     from utils.fingerspelling import render_lexicon
 
     report = render_lexicon(
         Path(args.output), languages=args.languages, image_size=config.IMAGE_SIZE, num_frames=config.NUM_FRAMES,
-        fps=config.FPS,
+        fps=config.FPS, copies=args.copies, seed=config.SEED,
     )  # fmt: skip
     print(report)
-    folders = sorted({Path(args.output) / name.split("_")[0] for name in (*report.written, *report.reused)})
+    folders = [Path(args.output) / folder for folder in report.folders]
     if folders:
         print(f"Clips are in {', '.join(map(str, folders))}")
         print(f"Next: python main.py train{_to_train_on(folders[0] if len(folders) == 1 else Path(args.output), args)}")

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from utils import fingerspelling as fs
+from utils.clip_folder import MANIFEST
 from utils.pose_drawing import PoseError
 from utils.video import read_gif
 
@@ -146,3 +147,24 @@ def test_a_report_prints_counts_and_names_every_row_that_gave_no_clip():
         "skipped: fsl_A: repeats ase",
         "failed: gss_Phi: no hand",
     ]
+
+
+def test_copies_lie_beside_the_letters_with_the_same_captions_and_other_pictures(rendered, tmp_path: Path):
+    report = fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=2)
+    assert report.written[:3] == ("ase_A", "ase_A__1", "ase_A__2") and len(report.written) == 78
+    files, plain = contents(tmp_path / "ase"), contents(rendered[0] / "ase")
+    assert all(files[name] == plain[name] for name in plain if name != MANIFEST)
+    for letter in "AJZ":
+        assert files[f"ase_{letter}__1.txt"] == files[f"ase_{letter}.txt"]
+        assert len({files[f"ase_{letter}{copy}.gif"] for copy in ("", "__1", "__2")}) == 3
+
+
+def test_fewer_or_more_copies_render_only_what_is_new_and_name_what_is_left_over(tmp_path: Path):
+    fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=2)
+    less = fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=1)
+    assert not less.written and len(less.reused) == 52
+    assert less.left_over == tuple(f"ase/ase_{chr(65 + i)}__2.gif" for i in range(26))
+    assert "26 other clips" in str(less) and "ase/ase_A__2.gif" in str(less)
+    more = fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=3)
+    assert len(more.written) == 26 and len(more.reused) == 78 and not more.left_over
+    assert len(fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=3, seed=1).written) == 104

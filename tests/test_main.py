@@ -263,6 +263,10 @@ def test_prepare_data_says_where_the_clips_are_and_how_to_train_on_them(
         "Clips are in my data/ase, my data/gss",
         "Next: python main.py train --set 'DATA_DIR=my data'",
     ]
+    assert main([*small, "ase", "--copies", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "26 clips written, 26 reused."
+    assert main([*small, "ase", "--copies", "-1"]) == 2
+    assert capsys.readouterr().err == "error: --copies -1; wanted 0 or more.\n"
 
 
 # ---- Sample, evaluate -----------------------------------------------------------------------------------------------

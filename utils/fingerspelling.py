@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import csv
 import difflib
-import hashlib
 import importlib.util
-import json
-import os
 import struct
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from config import UserError
+from utils.clip_folder import LexiconReport, render_clips
 from utils.letter_names import LANGUAGES, caption, file_stem
 from utils.pose_drawing import Points, PoseError, clean, crop_square, draw_clip
-from utils.video import frame_indices, write_atomically, write_gif
+from utils.pose_variation import Variation, draw_variation, vary, vary_square
+from utils.video import frame_indices
 
-RENDERER_VERSION = 1  # raised whenever the same points give other files
-MANIFEST = "fingerspelling.json"
 TRIM = 0.12  # of a clip at each end, where hands rise and sink
-CLIPS_PER_PROCESS = 32  # fewer are done sooner than another process starts
+AS_IT_IS = Variation()
 BODY_POINTS = tuple(f"{side}_{joint}" for joint in ("SHOULDER", "ELBOW", "WRIST") for side in ("LEFT", "RIGHT"))
+
+DEPTH_UNITS = 700.0
+"""Units of x and y in one unit of the files' depth, which MediaPipe gives in widths of an unknown video.
+
+With this factor bones keep their lengths best while hands turn: 530 to 750 by language, but 1,600 for sgg."""
 
 HAND_COMPONENTS = ("LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS")
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, IndexError, struct.error)  # what pose-format raises
@@ -49,31 +47,20 @@ class Entry:
     language: str
     letter: str
     source: str  # relative to the lexicon's folder
+    copy: int = 0  # 0: the clip itself; 1, 2, ...: seen in other ways
+
+    @property
+    def folder(self) -> str:
+        return self.language
 
     @property
     def stem(self) -> str:
-        return file_stem(self.letter, self.language)
+        """``ase_A``, its copies ``ase_A__1``: one group, which a split keeps together."""
+        return file_stem(self.letter, self.language) + (f"__{self.copy}" if self.copy else "")
 
     @property
     def caption(self) -> str:
         return caption(self.letter, self.language)
-
-
-@dataclass(frozen=True)
-class LexiconReport:
-    """What became of every asked row: four lists of names such as ``ase_A``; the last two with the reason."""
-
-    written: tuple[str, ...]
-    reused: tuple[str, ...]
-    skipped: tuple[tuple[str, str], ...]
-    failed: tuple[tuple[str, str], ...]
-
-    def __str__(self) -> str:
-        """Counts, then every skipped and failed row with its reason."""
-        lines = [f"{len(self.written)} clips written, {len(self.reused)} reused."]
-        for kind, rows in (("skipped", self.skipped), ("failed", self.failed)):
-            lines += [f"{kind}: {name}: {reason}" for name, reason in rows]
-        return "\n".join(lines)
 
 
 def render_lexicon(
@@ -83,13 +70,15 @@ def render_lexicon(
     image_size: int,
     num_frames: int,
     fps: int,
+    copies: int = 0,
+    seed: int = 0,
     overwrite: bool = False,
     num_processes: int | None = None,
 ) -> LexiconReport:
     """Renders the asked languages (None: all) into ``output/LANGUAGE/``, (num_frames, image_size, image_size) px clips.
 
-    A pair that is there already is reused if settings, renderer and bytes agree with the folder's manifest, unless
-    ``overwrite``. ``num_processes`` (None: one per core) changes the time, never the files.
+    Each letter is rendered as it is and ``copies`` times in other ways, which ``seed`` decides (``draw_variation``).
+    What is there already is reused as ``render_clips`` says.
 
     Raises:
         LexiconError: the package is missing, or a language is unknown.
@@ -97,19 +86,13 @@ def render_lexicon(
     """
     folder = lexicon_folder()
     chosen, skipped = select_entries(read_index(folder), languages)
-    settings = {"renderer": RENDERER_VERSION, "image_size": image_size, "num_frames": num_frames, "fps": fps}
-    known = {} if overwrite else _known_files(output, {entry.language for entry in chosen}, settings)
-    reused = [entry for entry in chosen if _is_unchanged(output, entry, known)]
-    todo = [entry for entry in chosen if entry not in set(reused)]
-    render = partial(_render, folder=folder, output=output, image_size=image_size, num_frames=num_frames, fps=fps)
-    results = list(_map(render, todo, num_processes))
-    _write_manifests(output, chosen, settings)
-    return LexiconReport(
-        written=tuple(entry.stem for entry, reason in zip(todo, results, strict=True) if reason is None),
-        reused=tuple(entry.stem for entry in reused),
-        skipped=tuple(skipped),
-        failed=tuple((entry.stem, reason) for entry, reason in zip(todo, results, strict=True) if reason is not None),
-    )
+    clips = [replace(entry, copy=copy) for entry in chosen for copy in range(copies + 1)]
+    draw = partial(draw_entry, folder=folder, image_size=image_size, num_frames=num_frames, seed=seed)
+    settings = {"image_size": image_size, "num_frames": num_frames, "seed": seed}
+    return render_clips(
+        output, clips, draw, fps=fps, settings=settings, skipped=skipped, overwrite=overwrite,
+        num_processes=num_processes,
+    )  # fmt: skip
 
 
 def lexicon_folder() -> Path:
@@ -200,83 +183,40 @@ def read_points(path: Path) -> Points:
     body = [body_at + body_names.index(name) for name in BODY_POINTS]
     if not len(xyz):
         raise PoseError(f"{path.name} holds no frame")
-    return Points(
-        body=xyz[:, body, :2],
-        face=xyz[:, face_at : face_at + len(face_names), :2],
-        hands=np.stack([xyz[:, starts[name][0] : starts[name][0] + 21] for name in HAND_COMPONENTS]),
-    )
+    hands = np.stack([xyz[:, starts[name][0] : starts[name][0] + 21] for name in HAND_COMPONENTS])
+    hands[..., 2] = DEPTH_UNITS * (hands[..., 2] - hands[..., :1, 2])
+    return Points(body=xyz[:, body, :2], face=xyz[:, face_at : face_at + len(face_names), :2], hands=hands)
 
 
-def render_points(points: Points, *, image_size: int, num_frames: int) -> np.ndarray:
+def draw_entry(entry: Entry, *, folder: Path, image_size: int, num_frames: int, seed: int) -> np.ndarray:
+    """One row of the lexicon in ``folder`` -> (num_frames, image_size, image_size, 3) uint8.
+
+    Raises:
+        PoseError: as ``read_points`` and ``render_points``.
+    """
+    variation = draw_variation(seed, file_stem(entry.letter, entry.language), entry.copy)
+    points = read_points(folder / entry.source)
+    return render_points(points, image_size=image_size, num_frames=num_frames, variation=variation)
+
+
+def render_points(points: Points, *, image_size: int, num_frames: int, variation: Variation = AS_IT_IS) -> np.ndarray:
     """One clip's points -> (num_frames, image_size, image_size, 3) uint8, 12 % cut off each end, evenly spread.
 
     Raises:
         PoseError: no hand is seen in most frames.
     """
-    length = len(points.body)
-    cut = round(TRIM * length)
-    points = clean(points.at(np.arange(cut, length - cut)))
+    points = vary(trimmed(points, variation.cut), variation)
     square = crop_square(points)  # of all frames, so that the picture does not depend on how many are taken
-    return draw_clip(points.at(frame_indices(length - 2 * cut, num_frames)), image_size, square=square)
+    frames = frame_indices(len(points.body), num_frames)
+    return draw_clip(points.at(frames), image_size, square=vary_square(square, variation))
 
 
-def _render(entry: Entry, *, folder: Path, output: Path, image_size: int, num_frames: int, fps: int) -> str | None:
-    """Writes one pair; the reason if the points cannot be drawn."""
-    try:
-        points = read_points(folder / entry.source)
-        frames = render_points(points, image_size=image_size, num_frames=num_frames)
-    except PoseError as error:
-        return str(error)
-    gif, txt = _pair(output, entry)
-    write_atomically(txt, f"{entry.caption}\n".encode())
-    write_gif(gif, frames, fps=fps, comment=f"{entry.caption}; spoken-to-signed (MIT), {entry.source}")
-    return None
+def trimmed(points: Points, cut: tuple[float, float] = (0.0, 0.0)) -> Points:
+    """The cleaned clip without the share TRIM + ``cut`` of its frames at the start and at the end.
 
-
-def _map(render: partial[str | None], entries: list[Entry], num_processes: int | None) -> Iterator[str | None]:
-    """The results in the order of ``entries``, with a progress bar where there is a terminal."""
-    wanted = num_processes or min(os.cpu_count() or 1, -(-len(entries) // CLIPS_PER_PROCESS))
-    bar = partial(tqdm, total=len(entries), desc="Rendering", unit="clip", disable=None)
-    if wanted <= 1:
-        yield from bar(map(render, entries))
-        return
-    with ProcessPoolExecutor(wanted) as pool:
-        yield from bar(pool.map(render, entries, chunksize=8))
-
-
-def _pair(output: Path, entry: Entry) -> tuple[Path, Path]:
-    folder = Path(output) / entry.language
-    return folder / f"{entry.stem}.gif", folder / f"{entry.stem}.txt"
-
-
-def _known_files(output: Path, languages: set[str], settings: dict[str, Any]) -> dict[str, str]:
-    """Name -> digest of the GIFs that earlier runs wrote with the same settings."""
-    known: dict[str, str] = {}
-    for language in languages:
-        try:
-            manifest = json.loads((Path(output) / language / MANIFEST).read_text(encoding="utf-8"))
-            if manifest["settings"] == settings:
-                known |= manifest["files"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # no manifest, or none that we wrote: nothing is known, and everything is rendered
-    return known
-
-
-def _is_unchanged(output: Path, entry: Entry, known: dict[str, str]) -> bool:
-    gif, txt = _pair(output, entry)
-    if entry.stem not in known or not gif.is_file() or not txt.is_file():
-        return False
-    return _digest(gif) == known[entry.stem] and txt.read_bytes() == f"{entry.caption}\n".encode()
-
-
-def _write_manifests(output: Path, entries: list[Entry], settings: dict[str, Any]) -> None:
-    """One per language, after all of its files, so that a run that was stopped is repeated."""
-    for language in sorted({entry.language for entry in entries}):
-        pairs = [(entry.stem, _pair(output, entry)[0]) for entry in entries if entry.language == language]
-        files = {stem: _digest(gif) for stem, gif in pairs if gif.is_file()}
-        text = json.dumps({"settings": settings, "files": files}, indent=1, sort_keys=True)
-        write_atomically(Path(output) / language / MANIFEST, f"{text}\n".encode())
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    Raises:
+        PoseError: no hand is seen in most frames.
+    """
+    length = len(points.body)
+    start, end = (round((TRIM + more) * length) for more in cut)
+    return clean(points.at(np.arange(start, length - end)))

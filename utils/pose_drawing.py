@@ -53,7 +53,7 @@ class Points:
     """One clip's points in units of the frame, float64, NaN where nothing was seen. Left and right are the signer's.
 
     ``body`` (F, 6, 2): left and right shoulder, elbows, wrists. ``face`` (F, P, 2). ``hands`` (2, F, 21, 3): left, then
-    right; the third coordinate grows with the distance from the camera.
+    right; the third coordinate is the distance from the camera beyond that of the hand's own wrist.
     """
 
     body: np.ndarray
