@@ -104,6 +104,7 @@ class Config:
     DATA_DIR: str = "training_data"  # NAME.gif with NAME.txt, sub-folders included
     VALIDATION_FRACTION: Annotated[float, Limits(0.0, 0.9)] = 0.1  # of the groups of clips, held out by SPLIT_SEED
     SPLIT_SEED: Whole = 0  # which groups are held out; apart from SEED, so that runs compare
+    SPLIT_FILE: str = ""  # JSON with "held_out": names of groups; decides instead of the two above
     SHUFFLE_CAPTIONS: bool = False  # text-blind control: every clip gets a random training caption at every step
 
     # ---- Optimisation -----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from config import Config, ConfigError, UserError
-from dataset import TextToSignDataset, load_dataset, split_indices
+from dataset import TextToSignDataset, load_dataset, split
 from diffusion.text2sign import Text2Sign, TrainingNoise, create_text2sign, training_noise
 from methods.optimisation import make_optimizer
 from methods.warm_start import freeze_backbone, initialise_backbone
@@ -87,7 +87,7 @@ def read_clips(config: Config) -> tuple[TextToSignDataset, list[int]]:
             f"DATA_DIR={config.DATA_DIR}: {len(data.problems)} unusable, wanted none: {_some(data.problems)}. "
             "Mend or remove what is named (training itself would name it and leave it out)."
         )
-    return data, split_indices(data.names, fraction=config.VALIDATION_FRACTION, seed=config.SPLIT_SEED)[0]
+    return data, split(config, data.names)[0]
 
 
 def check_frozen(encoder: TextEncoder) -> int:

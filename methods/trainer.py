@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from config import Config
-from dataset import TextToSignDataset, data_identity, epoch_order, load_dataset, split_indices
+from dataset import TextToSignDataset, data_identity, epoch_order, load_dataset, split
 from diffusion.text2sign import create_text2sign, training_noise
 from methods.optimisation import Ema, ema_decay, learning_rate, make_optimizer
 from methods.sampler import check_encoder, encoder_identity, load_weights
@@ -50,9 +50,7 @@ class Trainer:
         content = _read_state(config, resume)
         self.data = load_dataset(config)
         _tell(self.data)
-        self.training, self.validation = split_indices(
-            self.data.names, fraction=config.VALIDATION_FRACTION, seed=config.SPLIT_SEED
-        )
+        self.training, self.validation = split(config, self.data.names)
         self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH)
         self.model = create_text2sign(config, self.encoder)
         if content is None:

@@ -1,0 +1,74 @@
+"""dataset.py: a split that a file decides, and copies of clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from config import make_config
+from dataset import DatasetError, split, split_by_file, without_copies
+
+NAMES = ["ase/ase_A", "ase/ase_A__1", "ase/ase_A__2", "ase/ase_B", "ase/ase_B__1", "gsg/gsg_A"]
+
+
+def write(folder: Path, content: object) -> Path:
+    path = folder / "held_out.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_the_file_s_groups_are_held_out_with_their_copies(tmp_path: Path) -> None:
+    path = write(tmp_path, {"held_out": ["ase/ase_A"], "seed": 3})
+    assert split_by_file(NAMES, path) == ([3, 4, 5], [0, 1, 2])
+
+
+def test_copies_of_held_out_clips_are_neither_trained_on_nor_judged(tmp_path: Path) -> None:
+    config = make_config("debug", {"SPLIT_FILE": str(write(tmp_path, {"held_out": ["ase/ase_A"]}))})
+    assert split(config, NAMES) == ([3, 4, 5], [0])
+
+
+def test_the_file_decides_instead_of_fraction_and_seed(tmp_path: Path) -> None:
+    path = str(write(tmp_path, {"held_out": ["gsg/gsg_A"]}))
+    for fraction, seed in ((0.0, 0), (0.5, 1)):
+        found = split(
+            make_config(overrides={"SPLIT_FILE": path, "VALIDATION_FRACTION": fraction, "SPLIT_SEED": seed}), NAMES
+        )
+        assert found == ([0, 1, 2, 3, 4], [5])
+
+
+def test_a_name_with_a_number_is_a_copy_only_beside_its_clip() -> None:
+    names = ["signer__1", "signer__2", "a", "a__1", "a__b", "b/a__1"]
+    assert [names[i] for i in without_copies(names, list(range(6)))] == [
+        "signer__1",
+        "signer__2",
+        "a",
+        "a__b",
+        "b/a__1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"held_out": ["ase/ase_C"]}, "holds out 1 groups that are not in DATA_DIR, such as 'ase/ase_C'"),
+        ({"held_out": ["ase/ase_A__1"]}, "not in DATA_DIR"),
+        ({"held_out": sorted({name.split("__")[0] for name in NAMES})}, "holds out every clip"),
+        ({"held_out": "ase/ase_A"}, "no list of names"),
+        ({"held_out": [1]}, "no list of names"),
+        ({"other": []}, 'no JSON with a list "held_out"'),
+        ([], 'no JSON with a list "held_out"'),
+    ],
+)
+def test_a_file_that_does_not_fit_is_an_error(content: object, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=reason):
+        split_by_file(NAMES, write(tmp_path, content))
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="cannot be read: No such file"):
+        split_by_file(NAMES, tmp_path / "none.json")
+    (tmp_path / "text.json").write_text("held out: ase_A")
+    with pytest.raises(DatasetError, match="no JSON"):
+        split_by_file(NAMES, tmp_path / "text.json")
