@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 from config import UserError
@@ -16,8 +17,39 @@ class VideoError(UserError):
     """A clip that cannot be read, written or converted."""
 
 
-def scan(path: Path, data: bytes) -> tuple[int, int, list[int]]:
-    """(width, height, one delay in ms per frame), from walking the blocks up to the trailer without decoding.
+def read_bytes(path: Path) -> bytes:
+    """Raises:
+    VideoError: the file cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise VideoError(f"{path} cannot be read: {error.strerror or error}; wanted a GIF file.") from error
+
+
+def read_comment(path: Path) -> str:
+    """The first comment of a GIF, of any length; empty without one.
+
+    Bytes that are no UTF-8 become lone surrogates, which no text holds.
+
+    Raises:
+        VideoError: as ``scan``, or the file cannot be read.
+    """
+    return scan(path, read_bytes(path)).comment.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What stands in a GIF beside its pixels: px, ms of each frame, bytes of the first comment."""
+
+    width: int
+    height: int
+    delays: list[int]
+    comment: bytes
+
+
+def scan(path: Path, data: bytes) -> Scan:
+    """The outline of a GIF, from walking the blocks up to the trailer without decoding.
 
     A file that was cut anywhere is found out here; Pillow takes a missing tail for the end of the clip.
 
@@ -30,6 +62,7 @@ def scan(path: Path, data: bytes) -> tuple[int, int, list[int]]:
         raise VideoError(f"{path} begins with {data[:6]!r}; wanted a GIF, which begins with 'GIF89a'.")
     delays: list[int] = []
     delay = 0
+    comments: list[bytes] = []
     try:
         width, height, flags = struct.unpack_from("<HHB", data, 6)
         at = 13 + palette_bytes(flags)
@@ -37,6 +70,8 @@ def scan(path: Path, data: bytes) -> tuple[int, int, list[int]]:
             if kind == 0x21:
                 if data[at + 1] == 0xF9:
                     delay = 10 * struct.unpack_from("<H", data, at + 4)[0]
+                if data[at + 1] == 0xFE:
+                    comments.append(join_sub_blocks(data, at + 2))
                 at = skip_sub_blocks(data, at + 2)
             elif kind == 0x2C:
                 delays.append(delay)
@@ -53,7 +88,7 @@ def scan(path: Path, data: bytes) -> tuple[int, int, list[int]]:
         raise VideoError(f"{path} {found}; wanted a whole GIF.") from None
     if not delays:
         raise VideoError(f"{path} is a GIF without any frame; wanted at least one.")
-    return width, height, delays
+    return Scan(width, height, delays, comments[0] if comments else b"")
 
 
 def check_extent(path: Path | str, num_frames: int, height: int, width: int) -> None:
@@ -82,6 +117,15 @@ def skip_sub_blocks(data: bytes, at: int) -> int:
     while data[at]:
         at += data[at] + 1
     return at + 1
+
+
+def join_sub_blocks(data: bytes, at: int) -> bytes:
+    """The inverse of ``sub_blocks``, for the chain that starts at ``at``."""
+    parts = []
+    while data[at]:
+        parts.append(data[at + 1 : at + 1 + data[at]])
+        at += data[at] + 1
+    return b"".join(parts)
 
 
 def sub_blocks(data: bytes) -> bytes:

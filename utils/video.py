@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from utils.gif_blocks import VideoError, check_extent, palette_bytes, scan, skip_sub_blocks, sub_blocks
+from utils.gif_blocks import VideoError, check_extent, palette_bytes, read_bytes, scan, skip_sub_blocks, sub_blocks
 
 MAX_FPS = 50  # players show frames shorter than 20 ms at 100 ms
 SHEET_COLUMNS = 13  # of a contact sheet before it wraps into bands
@@ -141,11 +141,9 @@ def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
     Raises:
         VideoError: not a GIF, empty, cut short, damaged, or too large to be opened safely.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise VideoError(f"{path} cannot be read: {error.strerror or error}; wanted a GIF file.") from error
-    width, height, delays = scan(path, data)
+    data = read_bytes(path)
+    outline = scan(path, data)
+    width, height, delays = outline.width, outline.height, outline.delays
     check_extent(path, len(delays), height, width)
     frames = np.empty((len(delays), height, width, 3), dtype=np.uint8)
     white = Image.new("RGBA", (width, height), (255, 255, 255, 255))
