@@ -161,7 +161,7 @@ def provenances(loaded: LoadedModel, requests: list[Request], *, batch_size: int
                     prompt=request.prompt,
                     seed=request.seed,
                     index=request.index,
-                    checkpoint=os.fsencode(loaded.path).decode("utf-8", "replace"),
+                    checkpoint=path_text(loaded.path),
                     checkpoint_sha256=loaded.hash.sha256,
                     checkpoint_sha256_of=loaded.hash.of,
                     step=loaded.step,
@@ -177,6 +177,11 @@ def provenances(loaded: LoadedModel, requests: list[Request], *, batch_size: int
                 )
             )
     return found
+
+
+def path_text(path: Path) -> str:
+    """A path as it can be written down: the bytes of its name need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def environment(model: Text2Sign) -> dict[str, str | int]:
