@@ -148,11 +148,12 @@ def test_size_and_place_in_the_batch_and_length_of_text_decide_every_bit(
     model.autocast_dtype = precision
     settings = {"num_steps": 3, "eta": 0.5, "guidance_scale": 2.0}
     requests = [Request("yes", 1), Request("where is the station now please", 1), Request("thank you", 2)]
-    num_tokens = encoder.encode([request.prompt for request in requests]).mask.shape[1]
-    together = generate(model, encoder, requests, **settings)
+    text = encoder.encode([request.prompt for request in requests])
+    together = model.sample(text, [request.noise() for request in requests], **settings)
     for place, request in enumerate(requests):
-        again = generate(model, encoder, [request] * 3, **settings, num_tokens=num_tokens)
-        np.testing.assert_array_equal(again[place], together[place])
+        own = encoder.encode([request.prompt] * 3).padded(text.mask.shape[1])
+        again = model.sample(own, [request.noise() for _ in requests], **settings)
+        assert torch.equal(again[place], together[place])
 
 
 # ---- Loading --------------------------------------------------------------------------------------------------------
