@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from presets import PRESETS
 
+VERSION = "0.1.0"  # of Text2Sign; pyproject.toml says the same
+
 
 class UserError(Exception):
     """A mistake that the user can mend. ``main`` prints it as one line and exits with code 2."""
@@ -149,7 +151,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, hint in field_types().items():
-            object.__setattr__(self, name, _checked(name, getattr(self, name), hint))
+            object.__setattr__(self, name, check_value(name, getattr(self, name), hint))
         self._check_relations()
 
     def _check_relations(self) -> None:
@@ -277,7 +279,7 @@ def parse_value(name: str, value: Any) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that literal_eval is known for
-        return value  # _checked names the type that was wanted
+        return value  # check_value names the type that was wanted
 
 
 def from_dict(values: dict[str, Any]) -> Config:
@@ -301,8 +303,12 @@ def _base_type(hint: Any) -> type:
     return type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
 
 
-def _checked(name: str, value: Any, hint: Any) -> Any:
-    """``value`` in the type that ``hint`` asks for, or a ConfigError."""
+def check_value(name: str, value: Any, hint: Any) -> Any:
+    """``value`` in the type that ``hint`` asks for: a plain one, a Literal, or one Annotated with its Limits.
+
+    Raises:
+        ConfigError: another type, none of the choices, or outside the limits.
+    """
     wanted = _base_type(hint)
     if wanted is float and type(value) is int:
         value = float(value)

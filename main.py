@@ -10,10 +10,11 @@ import argparse
 import os
 import sys
 
-from commands import checkpoints, evaluate, fix_config, prepare_data, sample, settings, train
+from commands import checkpoints, evaluate, fix_config, prepare_data, reproduce, sample, settings, train
 from config import UserError
 
-COMMANDS = (train, sample, evaluate, prepare_data, settings, checkpoints, fix_config)  # in the order of --help
+# In the order of --help:
+COMMANDS = (train, sample, reproduce, evaluate, prepare_data, settings, checkpoints, fix_config)
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

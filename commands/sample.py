@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     tell(loaded)
     from tqdm import tqdm
 
-    from methods.sampler import Request, generate, sampling_settings, write_clips
+    from methods.sampler import Request, generate, provenances, sampling_settings, write_clips
 
     config = loaded.config
     requests = [Request(prompt, config.SEED, index) for prompt in prompts for index in range(args.num_samples)]
@@ -64,6 +64,6 @@ def run(args: argparse.Namespace) -> int:
             on_step=bar.update,
         )  # fmt: skip
     folder = Path(args.output) if args.output else Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "samples"
-    for path in write_clips(folder, requests, clips, config=config, step=loaded.step, fps=config.FPS):
+    for path in write_clips(folder, clips, provenances(loaded, requests, batch_size=args.batch_size)):
         print(path)
     return 0

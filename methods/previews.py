@@ -8,10 +8,8 @@ import numpy as np
 
 from config import Config
 from dataset import TextToSignDataset
-from diffusion.text2sign import Text2Sign
 from methods.evaluator import short_titles
-from methods.sampler import Request, generate, sampling_settings, write_clips
-from models.text_encoder import TextEncoder
+from methods.sampler import LoadedModel, Request, generate, provenances, sampling_settings, write_clips
 from utils.video import contact_sheet
 
 SIDE = 128  # px, at least, of a clip in a comparison
@@ -24,23 +22,20 @@ def folder(config: Config) -> Path:
 
 
 def preview(
-    model: Text2Sign,
-    encoder: TextEncoder,
+    loaded: LoadedModel,
     data: TextToSignDataset,
     indices: list[int],
-    *,
-    config: Config,
-    step: int,
 ) -> dict[str, np.ndarray]:
     """Write a GIF for each of the first NUM_PREVIEWS captions of the clips ``indices``, as ``sample`` would.
 
     Returns title -> (F, height, width, 3) uint8: the generated clip beside the first real one of its caption.
     """
+    config = loaded.config
     first = {text: i for i, text in reversed([(i, data.texts[i]) for i in indices])}
     texts = list(dict.fromkeys(data.texts[i] for i in indices))[: config.NUM_PREVIEWS]
     requests = [Request(text, config.SEED) for text in texts]
-    clips = generate(model, encoder, requests, **sampling_settings(config))
-    write_clips(folder(config), requests, clips, config=config, step=step, fps=config.FPS)
+    clips = generate(loaded.model, loaded.encoder, requests, **sampling_settings(config))
+    write_clips(folder(config), clips, provenances(loaded, requests))
     titles = [f"{number}_{title[:MAX_TITLE]}" for number, title in enumerate(short_titles(texts), start=1)]
     shown = [beside(data.frames(first[text]), clip) for text, clip in zip(texts, clips, strict=True)]
     return dict(zip(titles, shown, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +11,21 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
+import transformers
 from torch import Tensor
 
-from config import Config, make_config, model_keys
+from config import VERSION, Config, make_config, model_keys
 from diffusion.text2sign import Text2Sign, create_text2sign
+from methods.provenance import Provenance
 from models.text_encoder import TextEncoder, TextEncoderError
 from utils import checkpoint, runtime
+from utils.checkpoint_hash import load_hashed
+from utils.checkpoint_seal import UNSAVED, FileHash
 from utils.video import to_uint8, write_gif
+
+BATCH_SIZE = 8  # clips at a time
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class LoadedModel:
     config: Config
     step: int
     path: Path
+    hash: FileHash = UNSAVED
 
 
 def load_model(path: Path, overrides: dict[str, object] | None = None) -> LoadedModel:
@@ -51,7 +59,7 @@ def load_model(path: Path, overrides: dict[str, object] | None = None) -> Loaded
         CheckpointError: the file cannot be used, or an override contradicts the model that it holds.
         TextEncoderError: the encoder cannot be loaded or is another one.
     """
-    content = checkpoint.load(path)
+    content, file_hash = load_hashed(path)
     stored = checkpoint.config_of(content, path)
     config = make_config("default", {**stored.to_dict(), **(overrides or {})})
     for key in model_keys(stored.MODEL_ARCHITECTURE):
@@ -66,7 +74,7 @@ def load_model(path: Path, overrides: dict[str, object] | None = None) -> Loaded
     model = create_text2sign(config, encoder)
     load_weights(model, {**content["model"], **(content["ema"] or {})}, path)
     model.autocast_dtype = dtype
-    return LoadedModel(model.to(device).eval(), encoder, config, content["step"], path)
+    return LoadedModel(model.to(device).eval(), encoder, config, content["step"], path, file_hash)
 
 
 def load_weights(model: Text2Sign, weights: dict[str, Tensor], path: Path) -> None:
@@ -107,18 +115,19 @@ def generate(
     sampler: str = "ddim",
     eta: float = 0.0,
     guidance_scale: float = 1.0,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
+    num_tokens: int = 1,
     on_step: Callable[[int], object] = lambda num_clips: None,
 ) -> list[np.ndarray]:
-    """Clips (F, H, W, 3) uint8, one a request, in their order; a clip does not depend on its neighbours.
+    """Clips (F, H, W, 3) uint8, one a request, in their order; to rounding, none depends on its neighbours.
 
-    ``on_step`` hears the number of clips after each denoising step.
+    Texts are padded to ``num_tokens`` at least. ``on_step`` hears the number of clips after each denoising step.
     """
     clips: list[np.ndarray] = []
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
         video = model.sample(
-            encoder.encode([request.prompt for request in batch]),
+            encoder.encode([request.prompt for request in batch]).padded(num_tokens),
             [request.noise() for request in batch],
             num_steps=num_steps,
             sampler=sampler,
@@ -140,19 +149,69 @@ def sampling_settings(config: Config) -> dict[str, float | int | str]:
     }
 
 
-def write_clips(
-    folder: Path, requests: list[Request], clips: list[np.ndarray], *, config: Config, step: int, fps: int
-) -> list[Path]:
-    """One GIF a clip. The name and the GIF's comment tell everything that decided its content."""
-    paths = []
-    for request, clip in zip(requests, clips, strict=True):
-        facts = {"prompt": request.prompt, "seed": request.seed, "index": request.index, "step": step}
-        facts |= {"experiment": config.EXPERIMENT_NAME, **sampling_settings(config)}
-        path = folder / f"{file_stem(request.prompt)}_{_short_settings(config, step)}_seed{request.seed}"
-        path = path.with_name(f"{path.name}_{request.index:02d}.gif")
-        write_gif(path, clip, fps=fps, comment=json.dumps(facts, ensure_ascii=False))
-        paths.append(path)
+def provenances(loaded: LoadedModel, requests: list[Request], *, batch_size: int = BATCH_SIZE) -> list[Provenance]:
+    """What decides each clip that ``generate`` makes of the same ``requests`` and ``batch_size``, here and now."""
+    config, found = loaded.config, []
+    for start in range(0, len(requests), batch_size):
+        batch = requests[start : start + batch_size]
+        num_tokens = loaded.encoder.encode([request.prompt for request in batch]).mask.shape[1]
+        for position, request in enumerate(batch):
+            found.append(
+                Provenance(
+                    prompt=request.prompt,
+                    seed=request.seed,
+                    index=request.index,
+                    checkpoint=path_text(loaded.path),
+                    checkpoint_sha256=loaded.hash.sha256,
+                    checkpoint_sha256_of=loaded.hash.of,
+                    step=loaded.step,
+                    experiment=config.EXPERIMENT_NAME,
+                    **sampling_settings(config),
+                    fps=config.FPS,
+                    batch_size=len(batch),
+                    batch_position=position,
+                    num_tokens=num_tokens,
+                    frame_chunk_size=config.TINYFUSION_FRAME_CHUNK_SIZE,
+                    deterministic=config.DETERMINISTIC,
+                    **environment(loaded.model),
+                )
+            )
+    return found
+
+
+def path_text(path: Path) -> str:
+    """A path as it can be written down: the bytes of its name need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def environment(model: Text2Sign) -> dict[str, str | int]:
+    """``provenance.ENVIRONMENT`` of this process."""
+    device = model.clip_mean.device
+    return {
+        "device": device.type,
+        "hardware": runtime.hardware(device),
+        "precision": str(model.autocast_dtype or torch.float32).removeprefix("torch."),
+        "num_threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "pillow": PIL.__version__,
+        "version": VERSION,
+    }
+
+
+def write_clips(folder: Path, clips: list[np.ndarray], facts: list[Provenance]) -> list[Path]:
+    """One GIF a clip; its name tells what it shows, its comment everything that decided its bits."""
+    paths = [folder / file_name(fact) for fact in facts]
+    for path, clip, fact in zip(paths, clips, facts, strict=True):
+        write_gif(path, clip, fps=fact.fps, comment=fact.to_json())
     return paths
+
+
+def file_name(facts: Provenance) -> str:
+    """Prompt, step, settings, seed and number: clips that differ in any of them lie side by side."""
+    sampler = f"eta{facts.eta:g}" if facts.sampler == "ddim" else facts.sampler  # only ddim knows ETA
+    settings = f"step{facts.step:06d}_{facts.num_steps}x{sampler}_guide{facts.guidance_scale:g}"
+    return f"{file_stem(facts.prompt)}_{settings}_seed{facts.seed}_{facts.index:02d}.gif"
 
 
 def file_stem(prompt: str) -> str:
@@ -161,8 +220,3 @@ def file_stem(prompt: str) -> str:
     words = re.sub(r"[^A-Za-z0-9]+", "-", prompt).strip("-")[:60] or "prompt"
     plain = words.replace("-", " ") == prompt == prompt.lower()
     return words if plain else f"{words}-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}"
-
-
-def _short_settings(config: Config, step: int) -> str:
-    sampler = f"eta{config.ETA:g}" if config.SAMPLER == "ddim" else config.SAMPLER  # only ddim knows ETA
-    return f"step{step:06d}_{config.INFERENCE_TIMESTEPS}x{sampler}_guide{config.GUIDANCE_SCALE:g}"

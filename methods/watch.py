@@ -25,7 +25,8 @@ from methods.prompt_ranking import prompt_ranking
 from methods.sampler import LoadedModel
 from methods.tally import Tally
 from methods.validation import FixedClips
-from utils import runtime
+from utils import checkpoint, runtime
+from utils.checkpoint_hash import hash_at
 from utils.train_logger import TrainLogger
 
 if TYPE_CHECKING:
@@ -101,8 +102,11 @@ class Watch:
         trainer, config = self._trainer, self._trainer.config
         if self._is_due(trainer.step, "SAMPLE_EVERY_EPOCHS"):
             pool = trainer.validation or trainer.training
+            path = checkpoint.latest_path(config)
+            saved = hash_at(path, trainer.step)
+            loaded = LoadedModel(trainer.model, trainer.encoder, config, trainer.step, path, saved)
             with self._averaged_weights():
-                found = preview(trainer.model, trainer.encoder, trainer.data, pool, config=config, step=trainer.step)
+                found = preview(loaded, trainer.data, pool)
             for name, frames in found.items():
                 self._log.clip(trainer.step, name, frames, fps=config.FPS)
 

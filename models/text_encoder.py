@@ -44,6 +44,12 @@ class TextFeatures:
         """The same for some of the B rows."""
         return TextFeatures(self.tokens[index], self.mask[index], self.pooled[index])
 
+    def padded(self, num_tokens: int) -> TextFeatures:
+        """The same with L at least ``num_tokens``; the new tokens are zero and masked."""
+        more = max(0, num_tokens - self.mask.shape[1])
+        pad = nn.functional.pad
+        return TextFeatures(pad(self.tokens, (0, 0, 0, more)), pad(self.mask, (0, more), value=False), self.pooled)
+
     def repeat(self, times: int) -> TextFeatures:
         """Every row ``times`` times, side by side."""
         return TextFeatures(*(part.repeat_interleave(times, 0) for part in (self.tokens, self.mask, self.pooled)))

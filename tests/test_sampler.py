@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 import torch
+import transformers
 from PIL import Image
 
-from config import make_config
+from config import VERSION, make_config
+from diffusion.text2sign import ARCHITECTURES, create_text2sign
 from methods.sampler import (
     LoadedModel,
     Request,
     check_encoder,
     encoder_identity,
+    file_name,
     file_stem,
     generate,
     load_model,
     load_weights,
+    provenances,
     sampling_settings,
     write_clips,
 )
@@ -27,6 +33,7 @@ from models.text_encoder import TextEncoder, TextEncoderError
 from tests.conftest import moving_square
 from utils import checkpoint
 from utils.checkpoint import CheckpointError
+from utils.checkpoint_seal import FileHash
 
 
 @pytest.fixture(scope="module")
@@ -48,32 +55,42 @@ def test_a_requests_noise_depends_on_prompt_seed_and_index_and_on_nothing_else()
     assert first not in others and len({tuple(values) for values in others}) == 3
 
 
-def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(tmp_path: Path) -> None:
-    config = make_config("debug", {"ETA": 0.5, "GUIDANCE_SCALE": 3.0, "SEED": 7})
-    request = Request("gr\u00fc\u00df 'dich' \u2764", 7, 2)
-    (path,) = write_clips(tmp_path, [request], [moving_square(1)], config=config, step=40, fps=8)
-    with Image.open(path) as image:
-        facts = json.loads(image.info["comment"].decode("utf-8"))
+def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(loaded: LoadedModel, tmp_path: Path) -> None:
+    config = replace(loaded.config, ETA=0.5, GUIDANCE_SCALE=3.0, FPS=5, EXPERIMENT_NAME="other")
+    other = replace(loaded, config=config, step=40, path=Path("here/it.pt"), hash=FileHash("ab" * 32, "file"))
+    requests = [Request("yes", 7), Request("gr\u00fc\u00df 'dich' \u2764", 7, 2), Request("no", 8)]
+    facts = provenances(other, requests, batch_size=2)
+    paths = write_clips(tmp_path, [moving_square(i) for i in range(3)], facts)
+    with Image.open(paths[1]) as image:
+        found = json.loads(image.info["comment"].decode("utf-8"))
         assert image.n_frames == 4
-    assert facts == {
-        "prompt": request.prompt, "seed": 7, "index": 2, "step": 40, "experiment": "debug", "num_steps": 4,
-        "sampler": "ddim", "eta": 0.5, "guidance_scale": 3.0,
+    num_tokens = other.encoder.encode([requests[1].prompt]).mask.shape[1]
+    assert found == {
+        "text2sign_clip": 1, "prompt": requests[1].prompt, "seed": 7, "index": 2, "step": 40, "experiment": "other",
+        "checkpoint": "here/it.pt", "checkpoint_sha256": "ab" * 32, "checkpoint_sha256_of": "file",
+        "sampler": "ddim", "num_steps": 4, "eta": 0.5, "guidance_scale": 3.0, "fps": 5,
+        "batch_size": 2, "batch_position": 1, "num_tokens": num_tokens, "frame_chunk_size": 2, "deterministic": False,
+        "device": "cpu", "hardware": torch.backends.cpu.get_cpu_capability(), "precision": "float32", "num_threads": 1,
+        "torch": torch.__version__, "transformers": transformers.__version__, "pillow": PIL.__version__,
+        "version": VERSION,
     }  # fmt: skip
-    assert path.name.endswith("_step000040_4xeta0.5_guide3_seed7_02.gif") and path.name.isascii()
+    assert paths[1].name.endswith("_step000040_4xeta0.5_guide3_seed7_02.gif") and paths[1].name.isascii()
+    assert [(one.batch_size, one.batch_position, one.num_tokens) for one in facts] == [
+        (2, 0, num_tokens), (2, 1, num_tokens), (1, 0, 3)
+    ]  # fmt: skip
 
 
-def test_clips_that_differ_in_anything_have_different_names(tmp_path: Path) -> None:
+def test_clips_that_differ_in_anything_have_different_names(loaded: LoadedModel) -> None:
     names = set()
     changes = (
         {}, {"ETA": 1.0}, {"SAMPLER": "ddpm"}, {"SAMPLER": "dpm++"}, {"GUIDANCE_SCALE": 0.0},
         {"INFERENCE_TIMESTEPS": 3},
     )  # fmt: skip
     for overrides in changes:
-        config = make_config("debug", overrides)
-        for request in (Request("hello", 1), Request("hello", 2), Request("hello", 1, 1), Request("Hello.", 1)):
-            for step in (1, 2):
-                paths = write_clips(tmp_path, [request], [moving_square(0)], config=config, step=step, fps=8)
-                names.add(paths[0].name)
+        config = replace(loaded.config, **overrides)
+        requests = [Request("hello", 1), Request("hello", 2), Request("hello", 1, 1), Request("Hello.", 1)]
+        for step in (1, 2):
+            names |= {file_name(one) for one in provenances(replace(loaded, config=config, step=step), requests)}
     assert len(names) == len(changes) * 4 * 2
 
 
@@ -119,6 +136,28 @@ def test_clips_come_in_the_order_of_requests_whatever_the_batch(loaded: LoadedMo
         assert clip.shape == (4, 16, 16, 3) and clip.dtype == np.uint8
         assert int(np.abs(clip.astype(int) - alone).max()) <= 1  # a level, where rounding falls the other way
     assert not np.array_equal(together[0], together[1])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("precision", [None, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_size_and_place_in_the_batch_and_length_of_text_decide_every_bit(
+    encoder: TextEncoder, architecture: str, precision: torch.dtype | None
+) -> None:
+    """The neighbours' prompts and noise do not, so a clip's comment can do without them."""
+    model = create_text2sign(make_config("debug", {"MODEL_ARCHITECTURE": architecture}), encoder).eval()
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():  # output layers start at zero
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=draw))
+    model.autocast_dtype = precision
+    settings = {"num_steps": 3, "eta": 0.5, "guidance_scale": 2.0}
+    requests = [Request("yes", 1), Request("where is the station now please", 1), Request("thank you", 2)]
+    text = encoder.encode([request.prompt for request in requests])
+    together = model.sample(text, [request.noise() for request in requests], **settings)
+    for place, request in enumerate(requests):
+        own = encoder.encode([request.prompt] * 3).padded(text.mask.shape[1])
+        again = model.sample(own, [request.noise() for _ in requests], **settings)
+        assert torch.equal(again[place], together[place])
 
 
 # ---- Loading --------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import pickletools
 import re
 import struct
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,6 +37,17 @@ COMMENT_LENGTH = struct.Struct("<H")  # the last field of a zip, before the comm
 CHUNK_BYTES = 2**20
 PLAIN_NAMES = re.compile(r"torch\._utils _rebuild_tensor_v2|collections OrderedDict|torch \w+Storage")
 """``module name`` of all that the pickle of tensors, dictionaries, lists and JSON types refers to."""
+
+
+@dataclass(frozen=True)
+class FileHash:
+    """The ``sha256`` that tells weights apart, and what it is of: the "seal" in the file, or the whole "file"."""
+
+    sha256: str  # 64 hexadecimal digits
+    of: str
+
+
+UNSAVED = FileHash("", "unsaved")  # weights of a run between two checkpoints
 
 
 class SealedFile:
@@ -56,6 +68,24 @@ class SealedFile:
         """Make the digest the zip's comment: its length field is overwritten, the rest stays as torch wrote it."""
         self._file.seek(-COMMENT_LENGTH.size, os.SEEK_END)
         self._file.write(COMMENT_LENGTH.pack(SEAL_BYTES) + LABEL + self._digest.hexdigest().encode())
+
+
+def seal_of(path: Path) -> FileHash | None:
+    """The stated digest of a sealed file; None of another one."""
+    with open(path, "rb") as file:
+        stated = _stated_digest(file)
+    return FileHash(stated, "seal") if stated else None
+
+
+def file_hash(path: Path) -> FileHash:
+    """The stated digest of a sealed file, at once; of another file the digest of all its bytes."""
+    if sealed := seal_of(path):
+        return sealed
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return FileHash(digest.hexdigest(), "file")
 
 
 def check_bytes(path: Path) -> None:

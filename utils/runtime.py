@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import platform
 import resource
 import sys
 from pathlib import Path
@@ -111,6 +112,13 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def hardware(device: torch.device) -> str:
+    """What computes: the GPU's name, or the instructions that torch uses of the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else platform.machine()
 
 
 def describe(device: torch.device, dtype: torch.dtype | None) -> str:

@@ -16,18 +16,11 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from config import UserError
+from utils.gif_blocks import VideoError, check_extent, palette_bytes, read_bytes, scan, skip_sub_blocks, sub_blocks
 
-MAX_SIDE = 4096  # px, of a clip that is read
-MAX_FRAMES = 10_000
-MAX_PIXELS = 2**28  # of all frames together: 0.8 GB as RGB
 MAX_FPS = 50  # players show frames shorter than 20 ms at 100 ms
 SHEET_COLUMNS = 13  # of a contact sheet before it wraps into bands
 DAMAGED = (OSError, EOFError, SyntaxError, ValueError, IndexError, struct.error)  # what Pillow raises on a bad file
-
-
-class VideoError(UserError):
-    """A clip that cannot be read, written or converted."""
 
 
 def frames_to_batch(video: Tensor) -> Tensor:
@@ -126,10 +119,10 @@ def encode_gif(frames: np.ndarray, *, fps: int, comment: str = "") -> bytes:
     num_frames, height, width = frames.shape[:3]
     if not 1 <= fps <= MAX_FPS:
         raise VideoError(f"The clip asks for {fps} frames per second; wanted 1 to {MAX_FPS}.")
-    _check_extent("The clip", num_frames, height, width)
+    check_extent("The clip", num_frames, height, width)
     parts = [b"GIF89a", struct.pack("<HHBBB", width, height, 0x70, 0, 0), b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"]
     if comment:
-        parts.append(b"\x21\xfe" + _sub_blocks(comment.encode("utf-8")))
+        parts.append(b"\x21\xfe" + sub_blocks(comment.encode("utf-8")))
     for frame, delay in zip(frames, frame_delays(num_frames, fps=fps), strict=True):
         control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0x04, delay // 10, 0, 0)  # keep, nothing transparent
         parts.append(control + _encode_frame(frame))
@@ -148,12 +141,10 @@ def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
     Raises:
         VideoError: not a GIF, empty, cut short, damaged, or too large to be opened safely.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise VideoError(f"{path} cannot be read: {error.strerror or error}; wanted a GIF file.") from error
-    width, height, delays = _scan(path, data)
-    _check_extent(path, len(delays), height, width)
+    data = read_bytes(path)
+    outline = scan(path, data)
+    width, height, delays = outline.width, outline.height, outline.delays
+    check_extent(path, len(delays), height, width)
     frames = np.empty((len(delays), height, width, 3), dtype=np.uint8)
     white = Image.new("RGBA", (width, height), (255, 255, 255, 255))
     index = 0
@@ -167,56 +158,6 @@ def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
         found = f"frame {index + 1} of {len(frames)} cannot be decoded ({error})"
         raise VideoError(f"{path}: {found}; wanted a whole GIF.") from error
     return frames, delays
-
-
-def _scan(path: Path, data: bytes) -> tuple[int, int, list[int]]:
-    """(width, height, one delay in ms per frame), from walking the blocks up to the trailer without decoding.
-
-    A file that was cut anywhere is found out here; Pillow takes a missing tail for the end of the clip.
-    """
-    if not data:
-        raise VideoError(f"{path} is empty (0 bytes); wanted a GIF.")
-    if data[:6] not in (b"GIF87a", b"GIF89a"):
-        raise VideoError(f"{path} begins with {data[:6]!r}; wanted a GIF, which begins with 'GIF89a'.")
-    delays: list[int] = []
-    delay = 0
-    try:
-        width, height, flags = struct.unpack_from("<HHB", data, 6)
-        at = 13 + _palette_bytes(flags)
-        while (kind := data[at]) != 0x3B:
-            if kind == 0x21:
-                if data[at + 1] == 0xF9:
-                    delay = 10 * struct.unpack_from("<H", data, at + 4)[0]
-                at = _skip_sub_blocks(data, at + 2)
-            elif kind == 0x2C:
-                delays.append(delay)
-                delay = 0
-                left, top, frame_width, frame_height, flags = struct.unpack_from("<HHHHB", data, at + 1)
-                _check_extent(path, len(delays), top + frame_height, left + frame_width)
-                at = _skip_sub_blocks(data, at + 11 + _palette_bytes(flags))
-            elif kind == 0:
-                at += 1  # stray padding between blocks, which every player skips
-            else:
-                raise VideoError(f"{path} is damaged: byte {at} is 0x{kind:02x}; wanted a GIF block's first byte.")
-    except (IndexError, struct.error):
-        found = f"was cut short after {len(data)} bytes, in or behind frame {len(delays)}"
-        raise VideoError(f"{path} {found}; wanted a whole GIF.") from None
-    if not delays:
-        raise VideoError(f"{path} is a GIF without any frame; wanted at least one.")
-    return width, height, delays
-
-
-def _check_extent(path: Path | str, num_frames: int, height: int, width: int) -> None:
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE) or num_frames > MAX_FRAMES:
-        raise VideoError(
-            f"{path} is {width}x{height} px with {num_frames} frames; "
-            f"wanted sides of 1 to {MAX_SIDE} px and at most {MAX_FRAMES} frames."
-        )
-    if num_frames * height * width > MAX_PIXELS:
-        raise VideoError(
-            f"{path} holds {num_frames} frames of {width}x{height}, {num_frames * height * width} px in all; "
-            f"wanted at most {MAX_PIXELS}. Make it smaller or shorter."
-        )
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -245,12 +186,12 @@ def _encode_frame(frame: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     _index_colours(frame).save(buffer, format="GIF", optimize=False, interlace=False)
     data = buffer.getvalue()
-    palette_end = 13 + _palette_bytes(data[10])
+    palette_end = 13 + palette_bytes(data[10])
     at = palette_end
     while data[at] == 0x21:
-        at = _skip_sub_blocks(data, at + 2)
+        at = skip_sub_blocks(data, at + 2)
     flags = 0x80 | (data[10] & 0x07)
-    pixels = data[at + 10 : _skip_sub_blocks(data, at + 11)]
+    pixels = data[at + 10 : skip_sub_blocks(data, at + 11)]
     return data[at : at + 9] + bytes([flags]) + data[13:palette_end] + pixels
 
 
@@ -263,22 +204,6 @@ def _index_colours(frame: np.ndarray) -> Image.Image:
     image = Image.fromarray(index.reshape(packed.shape).astype(np.uint8))
     image.putpalette(np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.uint8).tobytes())
     return image
-
-
-def _palette_bytes(flags: int) -> int:
-    return 3 << ((flags & 0x07) + 1) if flags & 0x80 else 0
-
-
-def _skip_sub_blocks(data: bytes, at: int) -> int:
-    """Offset behind the chain of length-prefixed sub-blocks that starts at ``at``."""
-    while data[at]:
-        at += data[at] + 1
-    return at + 1
-
-
-def _sub_blocks(data: bytes) -> bytes:
-    chunks = [data[i : i + 255] for i in range(0, len(data), 255)]
-    return b"".join(bytes([len(chunk)]) + chunk for chunk in chunks) + b"\0"
 
 
 def contact_sheet(

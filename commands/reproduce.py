@@ -1,0 +1,87 @@
+"""``reproduce``: a written clip made again, and compared bit for bit."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from commands.common import add_command, tell
+from config import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """The command and its flags."""
+    command = add_command(commands, "reproduce", run, "make a written clip again and compare it bit for bit")
+    command.add_argument("file", metavar="FILE", help="a GIF that sample wrote; its comment says what made it")
+    command.add_argument("--checkpoint", metavar="PATH", help="default: the path in the clip's comment")
+    command.add_argument("--output", metavar="FILE", help="default: FILE_reproduced.gif beside FILE")
+    command.epilog = (
+        "Every setting comes from the clip: --preset and --set are refused.\n"
+        "exit code 0: the same bytes; 1: it differs; 2: it cannot be made again"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the clip again; 0 if it is the same file, 1 if it differs."""
+    file = Path(args.file)
+    output = Path(args.output) if args.output else file.with_name(f"{file.stem}_reproduced.gif")
+    _check_arguments(args, file, output)
+    from methods import provenance
+
+    facts = provenance.read(file)
+    checkpoint = Path(args.checkpoint or facts.checkpoint)
+    from tqdm import tqdm
+
+    from methods import reproduce
+    from utils.gif_blocks import read_comment
+    from utils.video import encode_gif, read_gif, write_atomically
+
+    frames, data = read_gif(file)[0], file.read_bytes()
+    reproduce.check_weights(facts, checkpoint, file)
+    loaded = reproduce.load(facts, checkpoint, file)
+    tell(loaded)
+    if changed := reproduce.surroundings(facts, loaded):
+        print(f"note: bits may differ, since the surroundings do: {', '.join(changed)}", file=sys.stderr)
+    total = facts.num_steps * facts.batch_size
+    with tqdm(total=total, desc="sampling", unit="clip step", dynamic_ncols=True) as bar:
+        clip = reproduce.make_again(loaded, facts, bar.update)
+    again = encode_gif(clip, fps=facts.fps, comment=read_comment(file))
+    same = again == data
+    if not same:  # another clip than the comment speaks of
+        again = encode_gif(clip, fps=facts.fps, comment=reproduce.facts_here(facts, loaded).to_json())
+    write_atomically(output, again)
+    print(f"{output}: {'the same bytes as' if same else 'differs from'} {file}{'' if same else _how(output, frames)}")
+    return 0 if same else 1
+
+
+def _check_arguments(args: argparse.Namespace, file: Path, output: Path) -> None:
+    if args.assignments or args.preset != "default":
+        raise ConfigError("reproduce takes every setting from the clip; leave out --set and --preset.")
+    if output.is_dir():
+        raise ConfigError(f"--output {output} is a folder; wanted a file, for example {output / 'again.gif'}")
+    if output.exists() and file.exists() and output.samefile(file):
+        raise ConfigError(f"--output {output} is the clip itself; wanted another file.")
+
+
+def _how(output: Path, wanted: np.ndarray) -> str:
+    """In what the clip that was written is not ``wanted`` (F, H, W, 3) uint8."""
+    from methods.reproduce import compare
+    from utils.video import read_gif
+
+    found = read_gif(output)[0]
+    if found.shape != wanted.shape:
+        return f": {_size(found)}, wanted {_size(wanted)}"
+    difference = compare(found, wanted)
+    if not difference.num_different:
+        return " in its bytes and in no pixel: another program or version wrote the file"
+    where = f"{difference.num_different:,} of {difference.num_pixels:,} pixels"
+    return f" in {where}, by at most {difference.largest} of 255 levels"
+
+
+def _size(frames: np.ndarray) -> str:
+    return f"{frames.shape[0]} frames of {frames.shape[2]}x{frames.shape[1]} px"

@@ -1,0 +1,151 @@
+"""What made a clip: everything that decides its bits, as the JSON comment of its GIF. No torch in here.
+
+A clip's neighbours in its batch cannot change it, but the batch's shape can, by a rounding: matrix products sum in an
+order that depends on the number of clips, on the clip's place among them and on the padded length of the text. These
+three are stored, so that the clip can be made again bit for bit without its neighbours' prompts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, get_type_hints
+
+from config import ConfigError, Count, Fraction, Limits, NonNegative, UserError, Whole, check_value
+from utils.gif_blocks import read_comment
+
+KEY = "text2sign_clip"  # the comment's first key; its value is the format
+FORMAT = 1
+MAX_COMMENT = 2**17  # characters
+SHOWN = 60  # characters of what was found, in a message
+
+
+class ProvenanceError(UserError):
+    """A clip that does not tell what made it, or that cannot be made again from what it tells."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The facts of one clip. Construction does not check them; ``from_json`` does."""
+
+    prompt: str
+    seed: Whole
+    index: Whole  # of the clips of this prompt and seed
+    checkpoint: str  # path, as it was given
+    checkpoint_sha256: str  # 64 hexadecimal digits; empty if unsaved
+    checkpoint_sha256_of: Literal["seal", "file", "unsaved"]  # the seal inside the file, or the bytes of one without
+    step: Whole
+    experiment: str
+    sampler: Literal["ddim", "ddpm", "dpm++"]
+    num_steps: Count
+    eta: Fraction
+    guidance_scale: NonNegative
+    fps: Annotated[int, Limits(1, 50)]
+    batch_size: Annotated[int, Limits(1, 2**16)]  # clips that were sampled together
+    batch_position: Whole  # of this one among them
+    num_tokens: Annotated[int, Limits(1, 512)]  # the longest text of the batch
+    frame_chunk_size: Count
+    deterministic: bool
+    device: Literal["cuda", "mps", "cpu"]
+    hardware: str
+    precision: Literal["float32", "bfloat16", "float16"]
+    num_threads: Annotated[int, Limits(1, 1024)]  # of the CPU
+    torch: str
+    transformers: str
+    pillow: str
+    version: str  # of Text2Sign
+
+    def to_json(self) -> str:
+        """One line of plain JSON; other scripts stay readable."""
+        return json.dumps({KEY: FORMAT, **asdict(self)}, ensure_ascii=False, allow_nan=False)
+
+
+ENVIRONMENT = ("device", "hardware", "precision", "num_threads", "torch", "transformers", "pillow", "version")
+"""What may round otherwise on another machine."""
+
+
+def read(path: Path) -> Provenance:
+    """The facts in the comment of the GIF ``path``.
+
+    Raises:
+        VideoError: no whole GIF.
+        ProvenanceError: no comment, or not one that ``from_json`` takes.
+    """
+    return from_json(read_comment(path), path)
+
+
+def from_json(text: str, path: Path) -> Provenance:
+    """The inverse of ``to_json``; ``path`` is for the messages.
+
+    Raises:
+        ProvenanceError: empty, foreign, of a newer format, incomplete, or a value that no clip of ours has.
+    """
+    if not text:
+        raise ProvenanceError(f"{path} has no comment: Text2Sign did not write it, or another program dropped it.")
+    values = _object(text)
+    version = values.pop(KEY, None)
+    if type(version) is not int or version < 1:
+        raise ProvenanceError(f"{path} has a comment that is not of Text2Sign's sampler: {_shown(text)}.")
+    if version > FORMAT:
+        raise ProvenanceError(f"{path} has a comment of format {_shown(version)}, this version reads {FORMAT}. Update.")
+    names = [field.name for field in fields(Provenance)]
+    if missing := [name for name in names if name not in values]:
+        raise ProvenanceError(f"{path} lacks {', '.join(missing)} in its comment; something has changed it.")
+    if unknown := sorted(values.keys() - set(names)):
+        raise ProvenanceError(f"{path} has an unknown {_shown(unknown[0])} in its comment; something has changed it.")
+    return _checked(values, path)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object in ``text``; empty if it is none, or one with a key twice."""
+    try:
+        found = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse) if len(text) <= MAX_COMMENT else None
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key stands twice")
+    return dict(pairs)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _checked(values: dict[str, Any], path: Path) -> Provenance:
+    hints = get_type_hints(Provenance, include_extras=True)
+    try:
+        facts = Provenance(**{name: check_value(name, values[name], hint) for name, hint in hints.items()})
+    except ConfigError as error:
+        raise ProvenanceError(f"{path} cannot be right in its comment: {' '.join(str(error)[:300].split())}") from error
+    for name in hints:
+        value = getattr(facts, name)
+        if isinstance(value, str) and not (_is_text(value) if name == "prompt" else value.isprintable()):
+            raise ProvenanceError(f"{path} cannot be right in its comment: {name}={_shown(value)} is no plain text.")
+    digits = "" if facts.checkpoint_sha256_of == "unsaved" else "[0-9a-f]{64}"
+    if not re.fullmatch(digits, facts.checkpoint_sha256):
+        found = f"checkpoint_sha256={_shown(facts.checkpoint_sha256)} of {facts.checkpoint_sha256_of}"
+        raise ProvenanceError(f"{path} cannot be right in its comment: {found}; wanted 64 hexadecimal digits.")
+    if facts.batch_position >= facts.batch_size:
+        found = f"clip {_shown(facts.batch_position)} of a batch of {facts.batch_size}"
+        raise ProvenanceError(f"{path} cannot be right in its comment: {found}, counted from 0.")
+    return facts
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is Unicode: JSON can hold halves of characters, and a comment bytes that are no UTF-8."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    text = ascii(value) if isinstance(value, str) else str(value)[: SHOWN + 1]
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

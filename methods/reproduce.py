@@ -1,0 +1,136 @@
+"""A written clip made again from what its comment says, and compared with the file bit for bit."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from config import ConfigError
+from methods.provenance import ENVIRONMENT, Provenance, ProvenanceError
+from methods.sampler import LoadedModel, Request, environment, generate, load_model, path_text, sampling_settings
+from utils import runtime
+from utils.checkpoint_hash import hash_of, same_beside
+from utils.checkpoint_seal import FileHash
+
+PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # dtype -> MIXED_PRECISION
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two clips of one shape: how many pixels are not the same, and the largest distance in levels of 255."""
+
+    num_pixels: int
+    num_different: int
+    largest: int
+
+
+def check_weights(facts: Provenance, path: Path, clip: Path) -> None:
+    """Does ``path`` hold the weights that made the GIF ``clip``?
+
+    Raises:
+        CheckpointError: ``path`` is missing.
+        ProvenanceError: other weights, or the clip's were never saved.
+    """
+    wanted = FileHash(facts.checkpoint_sha256, facts.checkpoint_sha256_of)
+    if wanted.of == "unsaved":
+        raise ProvenanceError(
+            f"{clip} shows weights after step {facts.step:,} that were not saved, so nothing can make it again. "
+            "Clips that python main.py sample writes can be."
+        )
+    if not path.is_file() and str(path) == facts.checkpoint:
+        beside = same_beside(path, wanted)
+        hint = _use(beside) if beside else "Say where it is: --checkpoint PATH"
+        raise ProvenanceError(f"{clip} was made by {path}, which does not exist here. {hint}")
+    found = hash_of(path)
+    if found != wanted:
+        beside = same_beside(path, wanted)
+        hint = _use(beside) if beside else "Give the right file: --checkpoint PATH"
+        raise ProvenanceError(
+            f"{path} has other weights than made {clip}: SHA-256 {_short(found)}, wanted {_short(wanted)}. {hint}"
+        )
+
+
+def _use(beside: Path) -> str:
+    return f"{beside} has the right ones: add --checkpoint {shlex.quote(str(beside))}"
+
+
+def load(facts: Provenance, path: Path, clip: Path) -> LoadedModel:
+    """The model of ``path`` with the stored settings, precision and threads, on the stored device if there is one.
+
+    Raises:
+        ProvenanceError: the checkpoint's model cannot be sampled as the comment says.
+        CheckpointError, TextEncoderError: as ``load_model``.
+    """
+    torch.set_num_threads(facts.num_threads)  # sums are taken in as many parts
+    device, precision = _available(facts)
+    overrides = {
+        "SEED": facts.seed,
+        "SAMPLER": facts.sampler,
+        "INFERENCE_TIMESTEPS": facts.num_steps,
+        "ETA": facts.eta,
+        "GUIDANCE_SCALE": facts.guidance_scale,
+        "FPS": facts.fps,
+        "TINYFUSION_FRAME_CHUNK_SIZE": facts.frame_chunk_size,
+        "DETERMINISTIC": facts.deterministic,
+        "DEVICE": device,
+        "MIXED_PRECISION": precision,
+    }
+    try:
+        loaded = load_model(path, overrides)
+    except ConfigError as error:
+        raise ProvenanceError(f"{clip} has a comment that does not fit {path}: {error}") from error
+    own, most = loaded.encoder.encode([facts.prompt]).mask.shape[1], loaded.config.TEXT_MAX_LENGTH
+    if not own <= facts.num_tokens <= most:
+        raise ProvenanceError(
+            f"{clip} has a comment that does not fit {path}: num_tokens={facts.num_tokens}; "
+            f"its prompt has {own} and the model takes {most}."
+        )
+    return loaded
+
+
+def _available(facts: Provenance) -> tuple[str, str]:
+    """DEVICE and MIXED_PRECISION as stored, or ``auto`` where this machine has not got them."""
+    precision = PRECISIONS[facts.precision]
+    try:
+        runtime.resolve_precision(precision, runtime.resolve_device(facts.device))
+    except ConfigError:
+        return "auto", "auto" if precision == "fp16" else precision
+    return facts.device, precision
+
+
+def surroundings(facts: Provenance, loaded: LoadedModel) -> list[str]:
+    """``torch 2.14.0 -> 2.15.0`` for all that is not as it was, and may round otherwise."""
+    now, then = environment(loaded.model), {name: getattr(facts, name) for name in ENVIRONMENT}
+    return [f"{name} {value} -> {now[name]}" for name, value in then.items() if value != now[name]]
+
+
+def facts_here(facts: Provenance, loaded: LoadedModel) -> Provenance:
+    """The facts of the clip that was made again: the same settings, from this path and in these surroundings."""
+    return replace(facts, checkpoint=path_text(loaded.path), **environment(loaded.model))
+
+
+def make_again(
+    loaded: LoadedModel, facts: Provenance, on_step: Callable[[int], object] = lambda num_clips: None
+) -> np.ndarray:
+    """The clip (F, H, W, 3) uint8, in a batch of the same shape that holds nothing but itself."""
+    request = Request(facts.prompt, facts.seed, facts.index)
+    clips = generate(
+        loaded.model, loaded.encoder, [request] * facts.batch_size, **sampling_settings(loaded.config),
+        batch_size=facts.batch_size, num_tokens=facts.num_tokens, on_step=on_step,
+    )  # fmt: skip
+    return clips[facts.batch_position]
+
+
+def compare(found: np.ndarray, wanted: np.ndarray) -> Difference:
+    """Two clips (F, H, W, 3) uint8 of one shape."""
+    distance = np.abs(found.astype(int) - wanted).max(axis=3)
+    return Difference(distance.size, int(np.count_nonzero(distance)), int(distance.max()))
+
+
+def _short(found: FileHash) -> str:
+    return f"{found.sha256[:12]}... ({found.of})"
