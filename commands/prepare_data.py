@@ -1,4 +1,4 @@
-"""``prepare-data``: real fingerspelling as GIF + TXT pairs."""
+"""``prepare-data``: real fingerspelling, letters or spelled words, as GIF + TXT pairs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--languages", nargs="+", metavar="CODE", help="ISO 639-3 codes, for example: ase asq gsg; default: all"
     )
+    command.add_argument(
+        "--words", metavar="FILE",
+        help="instead of letters, spelled words: one a line in FILE; written to OUTPUT/CODE_words.\n"
+        "Without --languages: ase",
+    )  # fmt: skip
     command.add_argument("--image-size", "--image_size", type=int, metavar="PX", help="default: IMAGE_SIZE")
     command.add_argument("--num-frames", "--num_frames", type=int, metavar="N", help="default: NUM_FRAMES")
     command.add_argument(
@@ -27,19 +32,23 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write OUTPUT/LANGUAGE/*.gif with captions; what exists already is kept."""
+    """Write OUTPUT/LANGUAGE/*.gif (of words OUTPUT/LANGUAGE_words) with captions; what exists already is kept."""
     flags = {"IMAGE_SIZE": args.image_size, "NUM_FRAMES": args.num_frames}
     given = {key: value for key, value in flags.items() if value is not None}
     assigned = settings.parse_assignments(args.assignments)
     config = settings.make_config(args.preset, {**assigned, **given})
     if args.copies < 0:
         raise ConfigError(f"--copies {args.copies}; wanted 0 or more.")
-    from utils.fingerspelling import render_lexicon
+    sizes = {"image_size": config.IMAGE_SIZE, "num_frames": config.NUM_FRAMES, "fps": config.FPS}
+    wanted = {**sizes, "copies": args.copies, "seed": config.SEED}
+    if args.words is None:
+        from utils.fingerspelling import render_lexicon
 
-    report = render_lexicon(
-        Path(args.output), languages=args.languages, image_size=config.IMAGE_SIZE, num_frames=config.NUM_FRAMES,
-        fps=config.FPS, copies=args.copies, seed=config.SEED,
-    )  # fmt: skip
+        report = render_lexicon(Path(args.output), languages=args.languages, **wanted)
+    else:
+        from utils.spelled_words import render_words
+
+        report = render_words(Path(args.output), Path(args.words), languages=args.languages or ["ase"], **wanted)
     print(report)
     folders = [Path(args.output) / folder for folder in report.folders]
     if folders:

@@ -267,6 +267,9 @@ def test_prepare_data_says_where_the_clips_are_and_how_to_train_on_them(
     assert capsys.readouterr().out.splitlines()[0] == "26 clips written, 26 reused."
     assert main([*small, "ase", "--copies", "-1"]) == 2
     assert capsys.readouterr().err == "error: --copies -1; wanted 0 or more.\n"
+    Path("words.txt").write_text("b\n")
+    assert main([*small, "ase", "--words", "words.txt"]) == 0
+    assert "Next: python main.py train --set DATA_DIR=training_data/ase_words" in capsys.readouterr().out
 
 
 # ---- Sample, evaluate -----------------------------------------------------------------------------------------------

@@ -61,6 +61,12 @@ def letter_name(letter: str) -> str:
     return f"{text} joined to the next" if joined else text
 
 
+def spoken_letter(letter: str) -> str:
+    """One letter inside a spelled word's caption: "c", "o with diaeresis", "zhe"; distinct within a language."""
+    name = letter_name(letter)
+    return name.split("letter ", 1)[-1].lower()
+
+
 def file_stem(letter: str, language: str) -> str:
     """ASCII name of a clip's files, such as ``ase_A``, ``ssp_CH`` or ``gsg_O-with-diaeresis``."""
     if letter.isascii() and letter.isalnum():

@@ -18,6 +18,7 @@ FRAME = 500.0  # units, width and height of the points' frame
 MAX_OUTSIDE = 100.0  # units beyond the frame; points further out are the tracker's wild guesses
 MAX_HAND = 160.0  # units: so is a hand wider or taller than this
 MIN_SEEN = 0.5  # share of the frames in which a hand must be seen
+ENDS = 1 / 8  # of the frames, at either end of a letter's clip, do not count for the square
 CROP = (140.0, 380.0)  # units, smallest and largest side of the square that is drawn
 MARGIN = 1.12  # of that square over the extent of the hands
 SUPERSAMPLING = 4
@@ -94,14 +95,14 @@ def clean(points: Points) -> Points:
     return mirror(cleaned) if seen[1] < MIN_SEEN else cleaned
 
 
-def crop_square(points: Points) -> Square:
+def crop_square(points: Points, *, ends: float = ENDS) -> Square:
     """(x0, y0, side): one square for a cleaned clip, around all that its hands do.
 
-    The first and last eighth of the frames, in which hands still rise or sink, may leave it.
+    The first and last ``ends`` of the frames, in which hands still rise or sink, may leave it.
     """
     num_frames = len(points.body)
-    ends = num_frames // 8
-    hands = points.hands[:, ends : num_frames - ends, :, :2]
+    cut = int(ends * num_frames)
+    hands = points.hands[:, cut : num_frames - cut, :, :2]
     low, high = np.nanmin(hands, axis=(0, 1, 2)), np.nanmax(hands, axis=(0, 1, 2))
     side = float(np.clip(MARGIN * (high - low).max(), *CROP))
     x0, y0 = (low + high - side) / 2

@@ -1,0 +1,187 @@
+"""utils/spelled_words.py: lists of words, checked; clips, written once; random words, balanced."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils import fingerspelling as fs
+from utils import spelled_words as sw
+from utils.spelling import hold_of, letter_times, place_holds, word_points
+from utils.video import read_gif
+
+SMALL = {"image_size": 16, "num_frames": 8, "fps": 8}
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def word_list(folder: Path, *lines: str) -> Path:
+    path = folder / "words.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def render(tmp_path: Path, *lines: str, languages: tuple[str, ...] = ("ase",), **more: int) -> fs.LexiconReport:
+    path = word_list(tmp_path, *lines)
+    return sw.render_words(tmp_path / "out", path, languages=list(languages), **{**SMALL, **more})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_words_become_pairs_beside_the_letters_folder(tmp_path: Path):
+    report = render(tmp_path, "# animals", "", "cab", "  Bee ")
+    assert report.written == ("ase_CAB", "ase_BEE") and report.folders == ("ase_words",)
+    frames, _ = read_gif(tmp_path / "out" / "ase_words" / "ase_CAB.gif")
+    assert frames.shape == (8, 16, 16, 3)
+    assert (tmp_path / "out" / "ase_words" / "ase_BEE.txt").read_text() == "spell b e e\n"
+
+
+def test_running_again_reuses_and_another_list_keeps_what_is_known(tmp_path: Path):
+    render(tmp_path, "cab", "bee")
+    before = contents(tmp_path / "out" / "ase_words")
+    (tmp_path / "out" / "ase_words" / "ase_BEE.gif").write_bytes(b"damaged")
+    again = render(tmp_path, "cab", "bee")
+    assert again.reused == ("ase_CAB",) and again.written == ("ase_BEE",)
+    assert contents(tmp_path / "out" / "ase_words") == before
+    other = render(tmp_path, "dog")
+    assert other.written == ("ase_DOG",) and other.left_over == ("ase_words/ase_BEE.gif", "ase_words/ase_CAB.gif")
+    assert len(render(tmp_path, "cab", "dog", "bee").reused) == 3
+    assert len(render(tmp_path, "cab", num_frames=10).written) == 1
+
+
+def test_several_languages_are_told_apart_by_their_captions(tmp_path: Path):
+    report = render(tmp_path, "cab", languages=("ase", "gsg"))
+    assert report.written == ("ase_CAB", "gsg_CAB") and report.folders == ("ase_words", "gsg_words")
+    captions = [(tmp_path / "out" / f"{c}_words" / f"{c}_CAB.txt").read_text() for c in ("ase", "gsg")]
+    assert captions == ["spell c a b in American Sign Language\n", "spell c a b in German Sign Language\n"]
+
+
+def test_a_language_that_repeats_another_is_skipped_and_named(tmp_path: Path):
+    report = render(tmp_path, "cab", languages=("ase", "fsl"))
+    assert report.written == ("ase_CAB",)
+    assert report.skipped == (("fsl_words", "its letters repeat another language's files"),)
+    assert (tmp_path / "out" / "ase_words" / "ase_CAB.txt").read_text() == "spell c a b\n"
+
+
+def test_copies_of_words_differ_and_the_number_of_processes_changes_no_byte(tmp_path: Path):
+    report = render(tmp_path, "cab", "dog", copies=1)
+    assert report.written == ("ase_CAB", "ase_CAB__1", "ase_DOG", "ase_DOG__1")
+    files = contents(tmp_path / "out" / "ase_words")
+    assert files["ase_CAB.gif"] != files["ase_CAB__1.gif"] and files["ase_CAB.txt"] == files["ase_CAB__1.txt"]
+    render(tmp_path, "cab", "dog", copies=1, overwrite=True, num_processes=2)
+    assert contents(tmp_path / "out" / "ase_words") == files
+
+
+@pytest.mark.parametrize(
+    ("lines", "languages", "message"),
+    [
+        (
+            ("cab", "", "tea1"),
+            ("ase",),
+            r"words\.txt, line 3: 'tea1': the lexicon of American .* no letter '1'; wanted",
+        ),
+        (("cab", "über"), ("gsg", "ase"), r"line 2: 'über': the lexicon of American Sign Language has no letter 'ü'"),
+        (("cab", "two words"), ("ase",), r"line 2: 'two words': .* no letter ' '"),
+        (("cab", "dog", "CAB"), ("ase",), r"line 3: 'cab' is on line 1 already"),
+        (("cab", "river"), ("ase",), r"line 2: 'river' has 5 letters; 8 frames show at most 4\. Raise --num-frames"),
+        (("# nothing", "  "), ("ase",), r"words\.txt holds no word; wanted one a line"),
+    ],
+)
+def test_a_wrong_list_is_one_error_that_names_the_line_and_nothing_is_drawn(tmp_path: Path, lines, languages, message):
+    with pytest.raises(sw.WordsError, match=message):
+        render(tmp_path, *lines, languages=languages)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_list_that_cannot_be_read_is_one_error(tmp_path: Path):
+    with pytest.raises(sw.WordsError, match=r"none\.txt cannot be read: No such file"):
+        sw.read_words(tmp_path / "none.txt", "ase")
+    with pytest.raises(sw.WordsError, match="cannot be read: Is a directory"):
+        sw.read_words(tmp_path, "ase")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(sw.WordsError, match=r"latin\.txt: byte 3 is not UTF-8"):
+        sw.read_words(tmp_path / "latin.txt", "ase")
+    (tmp_path / "long.txt").write_bytes(b"a" * (sw.MAX_LIST_BYTES + 1))
+    with pytest.raises(sw.WordsError, match="1,000,001 bytes"):
+        sw.read_words(tmp_path / "long.txt", "ase")
+    with pytest.raises(fs.LexiconError, match="no sign language 'English'"):
+        render(tmp_path, "cab", languages=("English",))
+
+
+def test_letters_beyond_a_to_z_have_names_of_their_own(tmp_path: Path):
+    index = fs.read_index(fs.lexicon_folder())
+    (word, plain), _ = sw.select_words(word_list(tmp_path, "öl", "ol"), index, ["gsg"], num_frames=16)
+    assert (word.stem, word.caption) == ("gsg_O-with-diaeresis_L", "spell o with diaeresis, l")
+    assert (plain.stem, plain.caption) == ("gsg_OL", "spell o l")
+    (cyrillic,), _ = sw.select_words(word_list(tmp_path, "Жук"), index, ["ukl"], num_frames=16)
+    assert (cyrillic.stem, cyrillic.caption) == ("ukl_Zhe_U_Ka", "spell zhe u ka")
+    (greek,), _ = sw.select_words(word_list(tmp_path, "νους"), index, ["gss"], num_frames=16)
+    assert greek.caption == "spell nu omicron upsilon sigma"
+
+
+def test_turkish_keeps_its_two_letters_i_apart(tmp_path: Path):
+    index = fs.read_index(fs.lexicon_folder())
+    files = {entry.letter: entry.source for entry in index if entry.language == "tsm"}
+    words, _ = sw.select_words(word_list(tmp_path, "KIL", "kil"), index, ["tsm"], num_frames=16)
+    assert [word.sources[1] for word in words] == [files["I"], files["İ"]]
+    assert len({word.stem for word in words}) == 2
+    with pytest.raises(sw.WordsError, match="line 2: 'kıl' is on line 1 already"):
+        sw.read_words(word_list(tmp_path, "KIL", "kıl"), "tsm")
+
+
+def test_every_single_letter_of_the_lexicon_has_a_caption_and_a_stem_of_its_own():
+    index = fs.read_index(fs.lexicon_folder())
+    for language in {entry.language for entry in index}:
+        own = [e for e in fs.select_entries(index, [language])[0] if len(e.letter) == 1]
+        words = [sw.SpelledWord(language, sw.normalise(e.letter, language), (e.source,)) for e in own]
+        assert all(len(word.word) == 1 for word in words)
+        for texts in ([w.caption for w in words], [w.stem.lower() for w in words]):
+            assert len(set(texts)) == len(texts) and all(text.isascii() for text in texts)
+
+
+def test_the_picture_does_not_depend_on_how_many_frames_are_taken():
+    folder = fs.lexicon_folder()
+    sources = {entry.letter: entry.source for entry in fs.read_index(folder) if entry.language == "ase"}
+    word = sw.SpelledWord("ase", "cab", tuple(sources[c] for c in "CAB"))
+    few, many = (sw.draw_word(word, folder=folder, image_size=32, num_frames=n, seed=0) for n in (9, 27))
+    np.testing.assert_array_equal(few, many[1::3])
+
+
+@pytest.mark.parametrize(("num_words", "length"), [(200, 3), (100, 4), (26, 1), (300, 2)])
+def test_random_words_use_each_letter_equally_often_everywhere_and_repeat_nothing(num_words: int, length: int):
+    words = sw.make_words(num_words, length, letters=LETTERS, seed=0)
+    assert len(set(words)) == num_words and {len(word) for word in words} == {length}
+    assert not any(a == b for word in words for a, b in pairwise(word))
+    for at in range(length):
+        counts = Counter(word[at] for word in words)
+        assert set(counts.values()) <= {num_words // 26, -(-num_words // 26)}
+
+
+def test_random_words_are_a_function_of_their_seed():
+    words = [sw.make_words(50, 3, letters=LETTERS, seed=seed) for seed in (0, 0, 1)]
+    assert words[0] == words[1] != words[2]
+
+
+def test_random_words_may_have_doubles_where_asked_and_can_be_all_there_are():
+    assert sorted(sw.make_words(6, 2, letters="abc", seed=0)) == ["ab", "ac", "ba", "bc", "ca", "cb"]
+    assert len(set(sw.make_words(9, 2, letters="abc", seed=0, doubles=True))) == 9
+    for wrong in ({"num_words": 7}, {"num_words": 0}, {"length": 0}, {"letters": "aab"}, {"letters": ""}):
+        with pytest.raises(sw.WordsError, match="wanted at least 1 of each|are asked for"):
+            sw.make_words(**{"num_words": 6, "length": 2, "letters": "abc", "seed": 0, **wrong})
+
+
+@pytest.mark.parametrize(("language", "word"), [("ase", "JAZZ"), ("ase", "QUIP"), ("gsg", "JÄZZ")])
+def test_hands_stay_in_the_picture_in_every_frame(language: str, word: str):
+    folder = fs.lexicon_folder()
+    files = {entry.letter.upper(): entry.source for entry in fs.read_index(folder) if entry.language == language}
+    holds = {letter: hold_of(fs.trimmed(fs.read_points(folder / files[letter]))) for letter in word}
+    placed = place_holds(word, holds)
+    x0, y0, side = sw.word_square(placed)
+    for num_frames in (8, 16, 61):
+        hands = word_points(placed, letter_times(num_frames, len(word))).hands[1, ..., :2]
+        assert (hands >= (x0, y0)).all() and (hands <= (x0 + side, y0 + side)).all()

@@ -1,0 +1,238 @@
+"""Lists of words -> spelled words as GIF + TXT pairs, ``OUTPUT/ase_words/ase_CAB.gif`` with "spell c a b".
+
+Words are checked against the lexicon before anything is drawn. How letters become a word is ``utils/spelling.py``.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from config import UserError
+from utils.clip_folder import LexiconReport, render_clips
+from utils.fingerspelling import AS_IT_IS, Entry, lexicon_folder, read_index, read_points, select_entries, trimmed
+from utils.letter_names import LANGUAGES, file_stem, spoken_letter
+from utils.pose_drawing import Square, crop_square, draw_clip
+from utils.pose_variation import Variation, draw_variation, vary, vary_square
+from utils.runtime import derive_seed
+from utils.spelling import Hold, hold_of, letter_times, place_holds, word_points
+
+MAX_LIST_BYTES = 1_000_000  # 100,000 words; anything longer is another file by mistake
+SQUARE_TIMES = 32  # moments of each letter that the picture's square is chosen by
+TRIES_PER_WORD = 2000  # of exchanging letters, before making words gives up
+
+
+class WordsError(UserError):
+    """A list of words that cannot be read or spelled."""
+
+
+@dataclass(frozen=True)
+class SpelledWord:
+    """A word of a language, and the lexicon's files of its letters. ``named``: the caption tells the language."""
+
+    language: str
+    word: str  # as ``normalise`` gives it
+    sources: tuple[str, ...]
+    named: bool = False
+    copy: int = 0
+
+    @property
+    def folder(self) -> str:
+        """Beside the letters' folder, so that neither is trained on with the other by chance."""
+        return f"{self.language}_words"
+
+    @property
+    def name(self) -> str:
+        """``ase_CAB``; letters beyond A-Z by their names, ``gsg_O-with-diaeresis_L``."""
+        if self.word.isascii():
+            return f"{self.language}_{self.word.upper()}"
+        letters = [file_stem(letter, self.language).split("_", 1)[1] for letter in self.word]
+        return f"{self.language}_{'_'.join(letters)}"
+
+    @property
+    def stem(self) -> str:
+        """The name, and of copies the number as letters have it."""
+        return self.name + (f"__{self.copy}" if self.copy else "")
+
+    @property
+    def caption(self) -> str:
+        """ "spell c a b"; with commas where a letter's name has several words."""
+        letters = [spoken_letter(letter) for letter in self.word]
+        text = f"spell {(', ' if any(' ' in letter for letter in letters) else ' ').join(letters)}"
+        return f"{text} in {LANGUAGES[self.language]} Sign Language" if self.named else text
+
+    @property
+    def source(self) -> str:
+        return ", ".join(self.sources)
+
+
+def normalise(word: str, language: str) -> str:
+    """One form of what is spelled alike: composed, without case, which in Turkish tells I from İ."""
+    word = unicodedata.normalize("NFC", word.strip())
+    if language == "tsm":
+        word = word.replace("I", "ı").replace("İ", "i")
+    return word.lower().replace("ς", "σ")
+
+
+def read_words(path: Path, language: str) -> list[tuple[int, str]]:
+    """(line number, word) of a UTF-8 file with one word a line; empty lines and those that begin with # are left out.
+
+    Words are as ``normalise`` gives them.
+
+    Raises:
+        WordsError: unreadable, too long for a list, not UTF-8, without any word, or with one twice.
+    """
+    try:
+        if path.stat().st_size > MAX_LIST_BYTES:
+            raise WordsError(f"{path}: {path.stat().st_size:,} bytes; wanted a list of at most {MAX_LIST_BYTES:,}.")
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise WordsError(f"{path} cannot be read: {error.strerror}; wanted a text file, one word a line.") from error
+    except UnicodeDecodeError as error:
+        raise WordsError(f"{path}: byte {error.start} is not UTF-8; save the list as UTF-8.") from error
+    words: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        word = normalise(line, language)
+        if not word or word.startswith("#"):
+            continue
+        if word in words:
+            raise WordsError(f"{path}, line {number}: {word!r} is on line {words[word]} already; delete one of them.")
+        words[word] = number
+    if not words:
+        raise WordsError(f"{path} holds no word; wanted one a line, for example: cab")
+    return [(number, word) for word, number in words.items()]
+
+
+def select_words(
+    path: Path, index: list[Entry], languages: list[str], *, num_frames: int
+) -> tuple[list[SpelledWord], list[tuple[str, str]]]:
+    """The words of the file at ``path`` in every asked language, checked; (name, reason) of languages that repeat one.
+
+    Raises:
+        WordsError: as ``read_words``; a letter that a language lacks; more letters than half of ``num_frames``.
+        LexiconError: as ``select_entries``.
+    """
+    entries = select_entries(index, languages)[0]
+    chosen = [code for code in dict.fromkeys(languages) if any(entry.language == code for entry in entries)]
+    found: list[SpelledWord] = []
+    for code in chosen:
+        own = [entry for entry in entries if entry.language == code and len(entry.letter) == 1]
+        sources = {normalise(entry.letter, code): entry.source for entry in own}
+        for number, word in read_words(path, code):
+            _check_word(word, sources, code, num_frames=num_frames, where=f"{path}, line {number}")
+            files = tuple(sources[letter] for letter in word)
+            found.append(SpelledWord(code, word, files, named=len(chosen) > 1))
+    repeats = [(f"{code}_words", "its letters repeat another language's files") for code in languages]
+    return found, [row for row in dict.fromkeys(repeats) if row[0].split("_")[0] not in chosen]
+
+
+def _check_word(word: str, letters: Collection[str], language: str, *, num_frames: int, where: str) -> None:
+    for letter in word:
+        if letter not in letters:
+            what = f"the lexicon of {LANGUAGES[language]} Sign Language has no letter {letter!r}"
+            raise WordsError(f"{where}: {word!r}: {what}; wanted some of: {' '.join(sorted(letters))}.")
+    if 2 * len(word) > num_frames:
+        wanted = f"{num_frames} frames show at most {num_frames // 2}"
+        raise WordsError(f"{where}: {word!r} has {len(word)} letters; {wanted}. Raise --num-frames or delete the word.")
+
+
+def render_words(
+    output: Path,
+    path: Path,
+    *,
+    languages: list[str],
+    image_size: int,
+    num_frames: int,
+    fps: int,
+    copies: int = 0,
+    seed: int = 0,
+    overwrite: bool = False,
+    num_processes: int | None = None,
+) -> LexiconReport:
+    """Renders the words listed in the file at ``path`` into ``output/LANGUAGE_words/``, as ``render_lexicon`` letters.
+
+    Raises:
+        WordsError, LexiconError: as ``select_words``, before anything is drawn.
+        VideoError: a file cannot be written.
+    """
+    folder = lexicon_folder()
+    words, skipped = select_words(path, read_index(folder), languages, num_frames=num_frames)
+    clips = [replace(word, copy=copy) for word in words for copy in range(copies + 1)]
+    draw = partial(draw_word, folder=folder, image_size=image_size, num_frames=num_frames, seed=seed)
+    settings = {"image_size": image_size, "num_frames": num_frames, "seed": seed}
+    return render_clips(
+        output, clips, draw, fps=fps, settings=settings, skipped=skipped, overwrite=overwrite,
+        num_processes=num_processes,
+    )  # fmt: skip
+
+
+def draw_word(word: SpelledWord, *, folder: Path, image_size: int, num_frames: int, seed: int) -> np.ndarray:
+    """A word from the lexicon in ``folder`` -> (num_frames, image_size, image_size, 3) uint8.
+
+    Letters are held in the frames that ``letter_spans`` names, in copies too: these are cut at the same moments. One
+    square shows all that the hands do in the word.
+
+    Raises:
+        PoseError: a letter's file cannot be read, or shows no hand in most frames.
+    """
+    variation = draw_variation(seed, word.name, word.copy)
+    pairs = dict(zip(word.word, word.sources, strict=True))
+    holds = {letter: hold_of(trimmed(read_points(folder / file))) for letter, file in pairs.items()}
+    placed = place_holds(word.word, holds)
+    points = vary(word_points(placed, letter_times(num_frames, len(placed))), variation)
+    return draw_clip(points, image_size, square=word_square(placed, variation))
+
+
+def word_square(placed: list[Hold], variation: Variation = AS_IT_IS) -> Square:
+    """The square of a word's copy: around all that its hands do, however many frames are taken of it."""
+    times = letter_times(SQUARE_TIMES * len(placed), len(placed))
+    return vary_square(crop_square(vary(word_points(placed, times), variation), ends=0.0), variation)
+
+
+def make_words(num_words: int, length: int, *, letters: str, seed: int, doubles: bool = False) -> list[str]:
+    """Random words, a pure function: none twice, each letter within one of equally often at each position.
+
+    ``letters``: the alphabet, each once. No letter follows itself unless ``doubles``. Ask for well below all possible
+    words: the last few cannot always be had with letters equally often.
+
+    Raises:
+        WordsError: a number below 1, a letter given twice, or more words than there are or can be found.
+    """
+    if num_words < 1 or length < 1 or len(set(letters)) != len(letters) or not letters:
+        found = f"{num_words} words of {length} letters from {letters!r}"
+        raise WordsError(f"{found}; wanted at least 1 of each, and every letter once.")
+    possible = len(letters) ** length if doubles else len(letters) * (len(letters) - 1) ** (length - 1)
+    if num_words > possible:
+        raise WordsError(f"{num_words} words of {length} letters are asked for; {letters!r} gives {possible}.")
+    rng = np.random.default_rng(derive_seed(seed, "words", letters, length))
+    rows = np.stack([_column(rng, num_words, len(letters)) for _ in range(length)], axis=1)
+    for _ in range(TRIES_PER_WORD * num_words):
+        bad = _bad_rows(rows, doubles=doubles)
+        if not bad:
+            return ["".join(letters[i] for i in row) for row in rows]
+        row, other, at = rng.choice(bad), rng.integers(num_words), rng.integers(length)
+        rows[[row, other], at] = rows[[other, row], at]
+        if len(_bad_rows(rows, doubles=doubles)) > len(bad):
+            rows[[row, other], at] = rows[[other, row], at]
+    raise WordsError(f"{num_words} words of {length} letters from {letters!r} cannot be found; ask for fewer.")
+
+
+def _column(rng: np.random.Generator, num_words: int, num_letters: int) -> np.ndarray:
+    """(num_words,): letters as often as each other, up to one, in random order."""
+    rounds = [rng.permutation(num_letters) for _ in range(-(-num_words // num_letters))]
+    return rng.permutation(np.concatenate(rounds)[:num_words])
+
+
+def _bad_rows(rows: np.ndarray, *, doubles: bool) -> Sequence[int]:
+    """Rows that repeat an earlier one, or, unless ``doubles``, have a letter that follows itself."""
+    first = np.unique(rows, axis=0, return_index=True)[1]
+    bad = np.ones(len(rows), dtype=bool)
+    bad[first] = False
+    if not doubles:
+        bad |= (rows[:, 1:] == rows[:, :-1]).any(axis=1)
+    return np.flatnonzero(bad).tolist()
