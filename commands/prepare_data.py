@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from pathlib import Path
 
@@ -16,6 +17,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = add_command(commands, "prepare-data", run, "render real signers' fingerspelling as GIF + TXT pairs")
     command.add_argument(
         "--languages", nargs="+", metavar="CODE", help="ISO 639-3 codes, for example: ase asq gsg; default: all"
+    )
+    command.add_argument(
+        "--letters", metavar="LETTERS", help="only these, for example ABC or A-Z; default: all that a language has"
     )
     command.add_argument(
         "--words", metavar="FILE",
@@ -41,10 +45,13 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--copies {args.copies}; wanted 0 or more.")
     sizes = {"image_size": config.IMAGE_SIZE, "num_frames": config.NUM_FRAMES, "fps": config.FPS}
     wanted = {**sizes, "copies": args.copies, "seed": config.SEED}
+    if args.words is not None and args.letters is not None:
+        raise ConfigError("--letters and --words do not go together: words bring their letters. Leave one out.")
     if args.words is None:
         from utils.fingerspelling import render_lexicon
 
-        report = render_lexicon(Path(args.output), languages=args.languages, **wanted)
+        letters = None if args.letters is None else letter_set(args.letters)
+        report = render_lexicon(Path(args.output), languages=args.languages, letters=letters, **wanted)
     else:
         from utils.spelled_words import render_words
 
@@ -55,6 +62,24 @@ def run(args: argparse.Namespace) -> int:
         print(f"Clips are in {', '.join(map(str, folders))}")
         print(f"Next: python main.py train{_to_train_on(folders[0] if len(folders) == 1 else Path(args.output), args)}")
     return 0
+
+
+def letter_set(text: str) -> frozenset[str]:
+    """``ABC`` or ``A-Z`` or ``A-CXY`` -> the capital letters.
+
+    Raises:
+        ConfigError: empty, or a range that runs backwards or has no end.
+    """
+    found: set[str] = set()
+    pieces = re.findall(r"(\w)-(\w)|(\w)", text)
+    if not pieces or "".join(f"{a}-{b}" if a else c for a, b, c in pieces) != text:
+        raise ConfigError(f"--letters {text!r}; wanted letters such as ABC, or a range such as A-Z.")
+    for first, last, single in pieces:
+        if first and first.upper() > last.upper():
+            raise ConfigError(f"--letters {text!r}: {first}-{last} runs backwards; wanted {last}-{first}.")
+        codes = range(ord(first.upper()), ord(last.upper()) + 1) if first else [ord(single.upper())]
+        found |= {chr(code) for code in codes}
+    return frozenset(found)
 
 
 def _to_train_on(data: Path, args: argparse.Namespace) -> str:

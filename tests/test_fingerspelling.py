@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from commands.prepare_data import letter_set
+from config import ConfigError
 from utils import fingerspelling as fs
 from utils.clip_folder import MANIFEST
 from utils.pose_drawing import PoseError
@@ -168,3 +171,27 @@ def test_fewer_or_more_copies_render_only_what_is_new_and_name_what_is_left_over
     more = fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=3)
     assert len(more.written) == 26 and len(more.reused) == 78 and not more.left_over
     assert len(fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=3, seed=1).written) == 104
+
+
+def test_only_the_asked_letters_are_chosen(index: list[fs.Entry]) -> None:
+    chosen, skipped = fs.select_entries(index, ["ssp", "ase"], frozenset("ABÑ"))
+    assert [entry.stem for entry in chosen if entry.language == "ase"] == ["ase_A", "ase_B"] and not skipped
+    assert {entry.letter.upper() for entry in chosen if entry.language == "ssp"} <= set("ABÑ")
+    latin, _ = fs.select_entries(index, None, frozenset(string.ascii_uppercase))
+    assert len(latin) == 410
+
+
+def test_letters_that_no_asked_language_has_are_an_error(index: list[fs.Entry]) -> None:
+    with pytest.raises(fs.LexiconError, match="No clip of ase shows one of the letters Ж"):
+        fs.select_entries(index, ["ase"], frozenset("Ж"))
+
+
+@pytest.mark.parametrize(("text", "letters"), [("A-E", "ABCDE"), ("abc", "ABC"), ("X-ZA", "AXYZ"), ("Ñ", "Ñ")])
+def test_letters_are_given_one_by_one_or_as_a_range(text: str, letters: str) -> None:
+    assert letter_set(text) == frozenset(letters)
+
+
+@pytest.mark.parametrize("text", ["", "Z-A", "A-", "-", "A,B", "A-B-C"])
+def test_letters_that_make_no_sense_are_an_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="--letters"):
+        letter_set(text)

@@ -67,6 +67,7 @@ def render_lexicon(
     output: Path,
     *,
     languages: list[str] | None,
+    letters: frozenset[str] | None = None,
     image_size: int,
     num_frames: int,
     fps: int,
@@ -75,17 +76,19 @@ def render_lexicon(
     overwrite: bool = False,
     num_processes: int | None = None,
 ) -> LexiconReport:
-    """Renders the asked languages (None: all) into ``output/LANGUAGE/``, (num_frames, image_size, image_size) px clips.
+    """Renders the asked languages and letters (None: all) into ``output/LANGUAGE/``.
+
+    Clips have (num_frames, image_size, image_size) px.
 
     Each letter is rendered as it is and ``copies`` times in other ways, which ``seed`` decides (``draw_variation``).
     What is there already is reused as ``render_clips`` says.
 
     Raises:
-        LexiconError: the package is missing, or a language is unknown.
+        LexiconError: the package is missing, a language is unknown, or none of the letters is there.
         VideoError: a file cannot be written.
     """
     folder = lexicon_folder()
-    chosen, skipped = select_entries(read_index(folder), languages)
+    chosen, skipped = select_entries(read_index(folder), languages, letters)
     clips = [replace(entry, copy=copy) for entry in chosen for copy in range(copies + 1)]
     draw = partial(draw_entry, folder=folder, image_size=image_size, num_frames=num_frames, seed=seed)
     settings = {"image_size": image_size, "num_frames": num_frames, "seed": seed}
@@ -122,13 +125,15 @@ def read_index(folder: Path) -> list[Entry]:
         return [Entry(row["signed_language"], row["words"], row["path"]) for row in csv.DictReader(file)]
 
 
-def select_entries(index: list[Entry], languages: list[str] | None) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """The asked rows to render, and (name, reason) of those that would give a clip twice.
+def select_entries(
+    index: list[Entry], languages: list[str] | None, letters: frozenset[str] | None = None
+) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """The asked rows to render, and (name, reason) of those that would give a clip twice. ``letters``: only these.
 
     All ``fsl`` rows are files of ``ase``: they are rendered only where ``ase`` is not asked for as well.
 
     Raises:
-        LexiconError: a language that the lexicon does not hold; the nearest is suggested.
+        LexiconError: a language that the lexicon does not hold (the nearest is suggested), or nothing to render.
     """
     known = sorted({entry.language for entry in index} & set(LANGUAGES))
     asked = known if languages is None else list(dict.fromkeys(languages))
@@ -144,7 +149,7 @@ def select_entries(index: list[Entry], languages: list[str] | None) -> tuple[lis
     skipped: list[tuple[str, str]] = []
     stems: set[str] = set()
     for entry in index:
-        if entry.language not in asked:
+        if entry.language not in asked or (letters is not None and entry.letter.upper() not in letters):
             continue
         owner = entry.source.split("/")[0]
         if owner != entry.language and owner in asked:
@@ -154,6 +159,8 @@ def select_entries(index: list[Entry], languages: list[str] | None) -> tuple[lis
         else:
             stems.add(entry.stem)
             chosen.append(entry)
+    if not chosen:
+        raise LexiconError(f"No clip of {', '.join(asked)} shows one of the letters {' '.join(sorted(letters or ''))}.")
     return chosen, skipped
 
 
