@@ -32,6 +32,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "EMA_EVERY": 1, "VALIDATION_FRACTION": 0.0, "SAVE_EVERY_EPOCHS": 50, "SAMPLE_EVERY_EPOCHS": 50,
         "VALIDATE_EVERY_EPOCHS": 25, "NUM_VALIDATION_CLIPS": 8, "LOG_DETAILS_EVERY_EPOCHS": 10,
     },
+    # An hour on two CPU cores: letters of 13 sign languages, some pairs of the two held out (benchmarks/letters.py).
+    "letters": {
+        "EXPERIMENT_NAME": "letters", "DATA_DIR": "training_data/letters",
+        "SPLIT_FILE": "training_data/letters/held_out.json", "MODEL_ARCHITECTURE": "dit3d", "NUM_FRAMES": 8,
+        "IMAGE_SIZE": 32, "TUBELET_FRAMES": 4, "TUBELET_SIZE": 8, "TRANSFORMER_WIDTH": 256, "TRANSFORMER_DEPTH": 6,
+        "GRADIENT_CHECKPOINTING": False, "TEXT_ENCODER": PACKAGED_ENCODER, "TIMESTEPS": 1000,
+        "INFERENCE_TIMESTEPS": 25, "NOISE_SHIFT": 5.0, "BATCH_SIZE": 32, "NUM_EPOCHS": 34, "LEARNING_RATE": 1e-3,
+        "LR_DECAY": "cosine", "LR_DECAY_START": 0.4, "EMA_DECAY": 0.998, "EMA_EVERY": 1, "SAVE_EVERY_EPOCHS": 2,
+        "SAMPLE_EVERY_EPOCHS": 10, "RANK_EVERY_EPOCHS": 10, "LOG_DETAILS_EVERY_EPOCHS": 0,
+    },
     # Seconds: the size at which the tests run everything for real.
     "debug": {
         "EXPERIMENT_NAME": "debug", "TINYFUSION_VARIANT": "DiT-XXS/8", "TINYFUSION_ADAPTER_WIDTH": 32,

@@ -1,0 +1,89 @@
+"""What can be known of a letter in a language that was never seen signing it, without any model.
+
+    python -m benchmarks.ceilings       # under a minute
+
+Each of the lexicon's clips of A-Z is named by its nearest clip of the *other* languages: by hand pose (wrist at the
+origin, unit size, three frames of the middle), and by pixels. ``fsl`` repeats the files of ``ase`` and is left out.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable
+
+import numpy as np
+
+from benchmarks.machine import write_result
+from utils.fingerspelling import Entry, draw_entry, lexicon_folder, read_index, read_points, select_entries, trimmed
+from utils.pose_drawing import Points
+
+ONE_HANDED = ("ase", "asq", "bzs", "gsg", "ise", "mfs", "psr", "sgg", "ssp", "svk")  # Latin alphabets of one hand
+MIDDLE = (0.3, 0.5, 0.7)  # of a trimmed clip
+PIXELS = {"image_size": 32, "num_frames": 8}
+
+
+def entries() -> list[Entry]:
+    """The 410 clips of A-Z in 16 sign languages."""
+    return select_entries(read_index(lexicon_folder()), None, frozenset(string.ascii_uppercase))[0]
+
+
+def canonical_pose(points: Points) -> np.ndarray:
+    """A cleaned clip -> (3 * 21 * 2,): the signing hand, wrist at the origin, mean distance from it 1.
+
+    Of two hands that are seen the higher one signs; a left one is mirrored.
+    """
+    whole = [side for side in (0, 1) if np.isfinite(points.hands[side]).all()]
+    side = min(whole, key=lambda s: points.hands[s][..., 1].mean())
+    frames = np.round(np.multiply(MIDDLE, len(points.body) - 1)).astype(int)
+    hand = points.hands[side][frames, :, :2] - points.hands[side][frames, :1, :2]
+    hand = hand / np.linalg.norm(hand, axis=-1).mean(axis=1)[:, None, None]
+    return (hand * ((-1, 1) if side == 0 else (1, 1))).ravel()
+
+
+def named_by_others(features: np.ndarray, letters: list[str], languages: list[str]) -> list[bool]:
+    """For each row: does the nearest row of another language show the same letter?"""
+    squares = (features**2).sum(1)
+    distances = squares[:, None] + squares[None] - 2 * features @ features.T
+    own = np.array(languages)[:, None] == np.array(languages)[None]
+    nearest = np.where(own, np.inf, distances).argmin(1)
+    return [letters[i] == letters[j] for i, j in enumerate(nearest)]
+
+
+def share(right: Iterable[bool]) -> float:
+    """Of True, to three digits."""
+    return round(float(np.mean(list(right))), 3)
+
+
+def ceilings(held_out: set[tuple[str, str]] | None = None) -> dict[str, object]:
+    """Shares named right by pose and by pixels: over all clips, the one-handed languages, each language, and the
+    ``held_out`` pairs (letter, language)."""
+    chosen = entries()
+    folder = lexicon_folder()
+    poses = [canonical_pose(trimmed(read_points(folder / entry.source))) for entry in chosen]
+    pixels = [draw_entry(entry, folder=folder, seed=0, **PIXELS).ravel() for entry in chosen]
+    letters, languages = [entry.letter.upper() for entry in chosen], [entry.language for entry in chosen]
+    found: dict[str, object] = {}
+    for name, features in (("pose", poses), ("pixels", pixels)):
+        right = named_by_others(np.stack(features).astype(np.float64), letters, languages)
+        rows = list(zip(right, letters, languages, strict=True))
+        found[name] = {
+            "all": share(ok for ok, _, _ in rows),
+            "one_handed": share(ok for ok, _, language in rows if language in ONE_HANDED),
+            "by_language": {code: share(ok for ok, _, own in rows if own == code) for code in sorted(set(languages))},
+        }
+        if held_out:
+            found[name]["held_out"] = share(ok for ok, letter, code in rows if (letter, code) in held_out)
+    return found
+
+
+def main() -> None:
+    """A row for each measure, ``results/ceilings.json``."""
+    found = ceilings()
+    for name, shares in found.items():
+        print(f"{name:<8} all {shares['all']:.3f}   one-handed Latin languages {shares['one_handed']:.3f}")
+        print("         " + "  ".join(f"{code} {value:.2f}" for code, value in shares["by_language"].items()))
+    print(f"written: {write_result('ceilings', 'python -m benchmarks.ceilings', found)}")
+
+
+if __name__ == "__main__":
+    main()
