@@ -1,0 +1,97 @@
+"""From the scores of an evaluation report to plain words: does the model obey its text?
+
+A score counts only above the central 95 % of guessing, and no score counts while a control that must fail does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+PART_NAMES = {"train": "train", "held_out": "held out", "clips": "all clips"}
+CLIPS_OF = {"train": "training clips", "held_out": "held-out clips", "clips": "these clips"}
+FROZEN_BELOW = 0.5  # share of the real clips' amplitude; less is said in the verdict
+
+Outcome = Literal["obeys", "partly", "does not", "unknown", "invalid"]
+Report = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``outcome`` for the colour, one sentence as the headline, further sentences below it."""
+
+    outcome: Outcome
+    headline: str
+    remarks: list[str]
+
+
+def above_guessing(score: Report | None) -> bool | None:
+    """Whether a score lies above the central 95 % of guessing; None where it was not measured."""
+    return None if not score else score["accuracy"] > score["chance_95"][1]
+
+
+def part_outcome(part: Report) -> tuple[Outcome, list[str]]:
+    """What the scores of one part say together, and a clause on each.
+
+    Generated clips are judged by the recogniser, if it knows real clips better than guessing does, and by retrieval.
+    """
+    recogniser = part.get("recogniser") or {}
+    can_recognise = above_guessing(recogniser.get("real"))
+    measured = {
+        "prompt ranking": above_guessing(part.get("prompt_ranking")),
+        "retrieval": above_guessing(part.get("retrieval")),
+        "the recogniser": above_guessing(recogniser.get("generated")) if can_recognise is not False else None,
+    }
+    known = {name: above for name, above in measured.items() if above is not None}
+    clauses = [f"{name} {'beats' if above else 'does not beat'} guessing" for name, above in known.items()]
+    if can_recognise is False:
+        clauses.append("the recogniser does not know even real clips, so it is not counted")
+    if not known:
+        return "unknown", clauses or ["nothing was measured"]
+    if all(known.values()):
+        return "obeys", clauses
+    return ("partly" if any(known.values()) else "does not"), clauses
+
+
+def verdict(report: Report) -> Verdict:
+    """The verdict on all parts and controls; anything may be missing from ``report``."""
+    parts = {name: part for name, part in (report.get("parts") or {}).items() if part}
+    found = {name: part_outcome(part) for name, part in parts.items()}
+    remarks = [f"{PART_NAMES.get(name, name)}: {'; '.join(clauses)}." for name, (_, clauses) in found.items()]
+    remarks += [remark for name, part in parts.items() if (remark := _motion_remark(name, part))]
+    controls = report.get("controls") or []
+    passed = [control for control in controls if not control.get("failed")]
+    if passed:
+        names = ", ".join(str(control.get("name")) for control in passed)
+        return Verdict("invalid", f"No verdict: a control that must fail did not ({names}).", remarks)
+    remarks.append(_controls_remark(len(controls)))
+    return Verdict(*_headline({name: outcome for name, (outcome, _) in found.items()}), remarks)
+
+
+def _headline(outcomes: dict[str, Outcome]) -> tuple[Outcome, str]:
+    judged = {CLIPS_OF.get(name, name): outcome for name, outcome in outcomes.items() if outcome != "unknown"}
+    if not judged:
+        return "unknown", "No verdict: nothing was measured."
+    words = {"obeys": "obeys its text", "partly": "obeys its text in part", "does not": "does not obey its text"}
+    if len(set(judged.values())) == 1:
+        outcome = next(iter(judged.values()))
+        return outcome, f"The model {words[outcome]} on {' and '.join(judged)}."
+    each = "; on ".join(f"{name} it {words[outcome]}" for name, outcome in judged.items())
+    return "partly", f"On {each}."
+
+
+def _motion_remark(name: str, part: Report) -> str | None:
+    ratio = (part.get("motion") or {}).get("amplitude_ratio")
+    if ratio is None or ratio >= FROZEN_BELOW:
+        return None
+    where = PART_NAMES.get(name, name)
+    return f"{where}: generated clips hardly move ({100 * ratio:.0f} % of the real clips' amplitude)."
+
+
+def _controls_remark(num_controls: int) -> str:
+    if not num_controls:
+        return "No control was run, so nothing shows that these measures can fail."
+    return (
+        "The control failed, as it must." if num_controls == 1 else f"All {num_controls} controls failed, as they must."
+    )
