@@ -42,6 +42,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "LR_DECAY": "cosine", "LR_DECAY_START": 0.4, "EMA_DECAY": 0.998, "EMA_EVERY": 1, "SAVE_EVERY_EPOCHS": 2,
         "SAMPLE_EVERY_EPOCHS": 10, "RANK_EVERY_EPOCHS": 10, "LOG_DETAILS_EVERY_EPOCHS": 0,
     },
+    # Half an hour on two CPU cores: spelled words of three letters, some words held out (benchmarks/words.py).
+    "words": {
+        "EXPERIMENT_NAME": "words", "DATA_DIR": "training_data/words",
+        "SPLIT_FILE": "training_data/words/held_out.json", "MODEL_ARCHITECTURE": "dit3d", "NUM_FRAMES": 16,
+        "IMAGE_SIZE": 32, "TUBELET_FRAMES": 4, "TUBELET_SIZE": 8,
+        "TRANSFORMER_WIDTH": 256, "TRANSFORMER_DEPTH": 6, "GRADIENT_CHECKPOINTING": False,
+        "TEXT_ENCODER": PACKAGED_ENCODER, "TIMESTEPS": 1000, "INFERENCE_TIMESTEPS": 25, "NOISE_SHIFT": 5.0,
+        "GUIDANCE_SCALE": 1.0, "BATCH_SIZE": 16, "NUM_EPOCHS": 60, "LEARNING_RATE": 1e-3, "LR_DECAY": "cosine",
+        "LR_DECAY_START": 0.4, "EMA_DECAY": 0.998, "EMA_EVERY": 1, "SAVE_EVERY_EPOCHS": 4, "SAMPLE_EVERY_EPOCHS": 10,
+        "RANK_EVERY_EPOCHS": 10, "LOG_DETAILS_EVERY_EPOCHS": 0,
+    },
     # Seconds: the size at which the tests run everything for real.
     "debug": {
         "EXPERIMENT_NAME": "debug", "TINYFUSION_VARIANT": "DiT-XXS/8", "TINYFUSION_ADAPTER_WIDTH": 32,

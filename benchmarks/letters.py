@@ -75,9 +75,8 @@ def main() -> None:
             score = part[measure]
             print(f"{name:<9} {measure:<22} {score['accuracy']:.3f} of {score['num']} (chance {score['chance']:.3f})")
         heard = part["recogniser"]
-        print(
-            f"{name:<9} recogniser: generated {heard['generated']['accuracy']:.3f}, real {heard['real']['accuracy']:.3f}"
-        )
+        shares = {kind: heard[kind]["accuracy"] for kind in ("generated", "real")}
+        print(f"{name:<9} recogniser: generated {shares['generated']:.3f}, real {shares['real']:.3f}")
     result = {"split_seed": SEED, "ceilings": known, **report}
     print(f"written: {write_result('letters', 'python -m benchmarks.letters', result)}", file=sys.stderr)
 

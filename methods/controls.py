@@ -1,0 +1,120 @@
+"""Whether an evaluation may be believed: models that are not trained are refused, and controls that must fail.
+
+Refused are averaged weights that are mostly the initial ones, and a model that knows less of a noisy clip than the mean
+clip says: scores of either would say nothing about training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from config import UserError
+from dataset import TextToSignDataset
+from methods.optimisation import ema_initial_share
+from methods.prompt_ranking import noise_levels
+from methods.sampler import LoadedModel
+from methods.scores import Score
+from utils import runtime
+from utils.signs import asked
+
+MAX_INITIAL_SHARE = 0.5  # of the averaged weights
+PROBED = 8  # clips
+WORSE_THAN_MEAN = 1.05  # times the error of the mean clip, at the noisiest level
+NOTHING_LEARNT = 0.95  # times that error, at the best level
+
+
+class UntrainedError(UserError):
+    """The model was trained too little for its scores to mean anything."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """A measure where it must not succeed; ``failed`` says that it did not, as it should."""
+
+    name: str
+    measure: str
+    part: str
+    score: Score
+
+    @property
+    def failed(self) -> bool:
+        """Not above what guessing reaches in 95 % of cases."""
+        return self.score.accuracy <= self.score.chance_interval()[1]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON types."""
+        where = {"name": self.name, "measure": self.measure, "part": self.part}
+        return {**where, "score": self.score.to_dict(), "failed": self.failed}
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """At one timestep: the model's mean squared error of x_0, and that of the mean clip."""
+
+    error: float
+    mean_clip_error: float
+
+
+@torch.no_grad()
+def denoising(loaded: LoadedModel, data: TextToSignDataset, indices: list[int]) -> dict[int, Denoising]:
+    """By timestep, over the first PROBED of ``indices`` under their own captions."""
+    model, device = loaded.model, loaded.model.clip_mean.device
+    rows = indices[:PROBED]
+    video = data.videos(rows).to(device)
+    text = loaded.encoder.encode([data.texts[row] for row in rows]).to(device)
+    mean = data.statistics(indices)[0].to(device)
+    baseline = float((model.standardise(video) - model.standardise(mean)).square().mean())
+    draw = runtime.generator(loaded.config.SEED, "denoising")
+    found = {}
+    for t in noise_levels(loaded.config.TIMESTEPS):
+        eps = torch.randn(video.shape, generator=draw).to(device)
+        now = torch.full((len(rows),), t, device=device)
+        found[t] = Denoising(float(model.denoising_error(video, text, eps, now).mean()), baseline)
+    return found
+
+
+def refuse_untrained(loaded: LoadedModel, by_timestep: dict[int, Denoising]) -> float:
+    """The share of initial weights in the averaged ones, if the model may be evaluated.
+
+    Raises:
+        UntrainedError: says what was found and what to do.
+    """
+    share = ema_initial_share(loaded.config, loaded.step)
+    if share > MAX_INITIAL_SHARE:
+        raise UntrainedError(
+            f"{loaded.path} at step {loaded.step:,}: its averaged weights are still {share:.0%} initial ones, so no "
+            f"score of them would mean anything. Train longer, or with a smaller EMA_DECAY (now "
+            f"{loaded.config.EMA_DECAY:g}, every {loaded.config.EMA_EVERY} steps)."
+        )
+    noisiest = max(by_timestep)
+    found = by_timestep[noisiest]
+    if not found.error <= WORSE_THAN_MEAN * found.mean_clip_error:
+        raise UntrainedError(
+            f"{loaded.path} at step {loaded.step:,}: at t={noisiest}, where sampling begins, its error is "
+            f"{found.error:.3g}; the mean clip alone has {found.mean_clip_error:.3g}. Its clips would be noise. Train "
+            "longer, or with PREDICTION_TYPE=sample and a larger NOISE_SHIFT."
+        )
+    best = min(by_timestep.values(), key=lambda level: level.error)
+    if best.error > NOTHING_LEARNT * best.mean_clip_error:
+        raise UntrainedError(
+            f"{loaded.path} at step {loaded.step:,} has learnt nothing yet: its error is {best.error:.3g} at best, "
+            f"that of the mean clip {best.mean_clip_error:.3g}. Train longer."
+        )
+    return share
+
+
+def redealt(captions: list[str], seed: int) -> list[str]:
+    """Each caption replaced by another that asks for as many signs and none of the same at any place, if there is."""
+    draw = runtime.generator(seed, "shuffled captions")
+    distinct, found = sorted(set(captions)), []
+    for caption in captions:
+        own = asked(caption).signs
+        others = [
+            other
+            for other in distinct
+            if len(asked(other).signs) == len(own) and all(a != b for a, b in zip(asked(other).signs, own, strict=True))
+        ] or [other for other in distinct if other != caption]
+        found.append(others[int(torch.randint(len(others), (1,), generator=draw))])
+    return found

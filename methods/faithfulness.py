@@ -1,0 +1,62 @@
+"""Do generated clips show what was asked? Named by a judge that knows real clips alone, and told apart by prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from methods.scores import Score
+from methods.sign_recogniser import Judge
+from utils.signs import asked
+
+
+@dataclass(frozen=True)
+class PromptDistance:
+    """Mean RMS distances of generated clips in grey levels: of two prompts, and of one prompt under two noises."""
+
+    between: float
+    within: float
+
+    @property
+    def ratio(self) -> float:
+        """1 for a model that ignores its prompt; infinite for one that ignores its noise."""
+        return self.between / self.within if self.within else float("inf")
+
+    def to_dict(self) -> dict[str, float | None]:
+        """``ratio`` is None where it is infinite, since JSON knows no such number."""
+        return {"between": self.between, "within": self.within, "ratio": self.ratio if self.within else None}
+
+
+def prompt_distance(clips: list[np.ndarray], captions: list[str]) -> PromptDistance | None:
+    """``clips`` (F, H, W, 3) uint8 made for ``captions``; None unless there are two captions and one has two clips."""
+    flat = np.stack(clips).reshape(len(clips), -1).astype(np.float32)
+    norms = (flat**2).sum(1)
+    squares = np.maximum(norms[:, None] + norms[None] - 2 * flat @ flat.T, 0.0)
+    distances = np.sqrt(squares / flat.shape[1])
+    _, which = np.unique(captions, return_inverse=True)
+    same = which[:, None] == which[None]
+    pairs = np.triu(np.ones_like(same), k=1)
+    if not (same & pairs).any() or same.all():
+        return None
+    return PromptDistance(float(distances[~same & pairs].mean()), float(distances[same & pairs].mean()))
+
+
+def named_right(answers: list[list[str]], captions: list[str], *, num_signs: int) -> Score:
+    """Signs named as the captions ask for them, each in its place; by guessing one in ``num_signs``."""
+    pairs = [
+        pair
+        for answer, caption in zip(answers, captions, strict=True)
+        for pair in zip(answer, asked(caption).signs, strict=True)
+    ]
+    return Score(sum(found == wanted for found, wanted in pairs), len(pairs), 1 / num_signs)
+
+
+def judged(judge: Judge, clips: list[np.ndarray], captions: list[str]) -> tuple[Score | None, list[list[str]]]:
+    """Score over the clips all of whose signs the judge knows (None if there are none), and its answers for all."""
+    answers = judge.name_signs(clips, captions)
+    known = [i for i, caption in enumerate(captions) if set(asked(caption).signs) <= set(judge.names)]
+    if not known:
+        return None, answers
+    score = named_right([answers[i] for i in known], [captions[i] for i in known], num_signs=len(judge.names))
+    return score, answers

@@ -1,0 +1,124 @@
+"""An independent judge: a small classifier, trained on real clips alone, names the signs in generated ones.
+
+It never sees a generated clip, a caption or the generator. What it is shown of a clip are a few moments of every sign,
+cut out around the hand where clips are drawings with coloured fingers, so that place and size in the picture do not
+matter. Its own share of right answers on real clips that it was not trained on is the ceiling for generated ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+from utils.hand_crop import hand_crop
+
+from models.sign_recogniser import SignRecogniser
+from utils import runtime
+from utils.signs import asked
+from utils.spelling import letter_spans
+from utils.video import frame_indices, resize_and_crop
+
+SIZE = 32  # px, height and width of what the recogniser sees
+MOMENTS = 4  # of every sign, evenly
+HANDS_WANTED = 0.9  # share of the real signs in which a hand must be found for hands to be cut out
+STEPS, BATCH = 500, 64
+LEARNING_RATE = 3e-3
+LABEL_SMOOTHING = 0.1
+MAX_TURN, MAX_ZOOM, MAX_SHIFT = 12.0, 0.12, 0.08  # degrees; share of the size; share of the side
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One sign of a clip: ``pictures`` (MOMENTS, SIZE, SIZE, 3) uint8, the ``name`` that its caption gives it."""
+
+    pictures: np.ndarray
+    name: str
+
+
+def signs_of(clip: np.ndarray, caption: str, *, crop: bool) -> list[Sign]:
+    """The signs that ``caption`` asks for, each where it must be in a ``clip`` (F, H, W, 3) uint8.
+
+    ``crop`` cuts out the hand; where none is found, the whole picture is shown.
+    """
+    names = asked(caption).signs
+    spans = letter_spans(len(names), len(clip)) if len(names) > 1 else [slice(0, len(clip))]
+    signs = []
+    for name, span in zip(names, spans, strict=True):
+        frames = clip[span]
+        frames = frames[frame_indices(len(frames), MOMENTS)]
+        cut = hand_crop(frames, SIZE) if crop else None
+        signs.append(Sign(resize_and_crop(frames, SIZE) if cut is None else cut, name))
+    return signs
+
+
+def hands_are_coloured(clips: list[np.ndarray]) -> bool:
+    """Whether a hand can be found by its colours in nearly all of some real clips."""
+    return bool(np.mean([hand_crop(clip, 8) is not None for clip in clips]) >= HANDS_WANTED)
+
+
+class Judge:
+    """A trained recogniser: ``name_signs`` says what it sees."""
+
+    def __init__(self, clips: list[np.ndarray], captions: list[str], *, seed: int, num_steps: int = STEPS) -> None:
+        """Train on real ``clips`` (F, H, W, 3) uint8; a function of them, the captions, ``seed`` and ``num_steps``."""
+        self.crop = hands_are_coloured(clips)
+        signs = [sign for clip, caption in zip(clips, captions, strict=True) for sign in self.signs_of(clip, caption)]
+        self.names = sorted({sign.name for sign in signs})
+        self.num_training_signs = len(signs)
+        self.network = _train(signs, self.names, seed=seed, num_steps=num_steps)
+
+    def signs_of(self, clip: np.ndarray, caption: str) -> list[Sign]:
+        """As ``signs_of``, the way this judge was trained."""
+        return signs_of(clip, caption, crop=self.crop)
+
+    @torch.no_grad()
+    def name_signs(self, clips: list[np.ndarray], captions: list[str]) -> list[list[str]]:
+        """For each clip its most probable signs, as many as its caption asks for and where it asks for them."""
+        signs = [self.signs_of(clip, caption) for clip, caption in zip(clips, captions, strict=True)]
+        flat = _pictures([sign for of_clip in signs for sign in of_clip])
+        found = [self.names[i] for part in flat.split(BATCH) for i in self.network(part).argmax(1).tolist()]
+        answers = iter(found)
+        return [[next(answers) for _ in of_clip] for of_clip in signs]
+
+
+def _train(signs: list[Sign], names: list[str], *, seed: int, num_steps: int) -> SignRecogniser:
+    """AdamW with a one-cycle rate (Smith & Topin 2018); every picture moved, turned and scaled anew."""
+    pictures, labels = _pictures(signs), torch.tensor([names.index(sign.name) for sign in signs])
+    draw = runtime.generator(seed, "recogniser")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runtime.derive_seed(seed, "recogniser", "weights"))
+        network = SignRecogniser(len(names), size=SIZE)
+        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=num_steps)
+        for _ in tqdm(range(num_steps), desc="recogniser", unit="step", dynamic_ncols=True):
+            rows = torch.randint(len(signs), (min(BATCH, 2 * len(signs)),), generator=draw)
+            logits = network(vary(pictures[rows], draw))
+            loss = functional.cross_entropy(logits, labels[rows], label_smoothing=LABEL_SMOOTHING)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            rate.step()
+    return network.eval()
+
+
+def vary(pictures: Tensor, draw: torch.Generator) -> Tensor:
+    """(B, M, 3, H, W): each row turned, scaled and moved at random, alike in all its moments; white comes in."""
+    b, m = pictures.shape[:2]
+    u = torch.rand(b, 4, generator=draw) * 2 - 1
+    turn, zoom = torch.deg2rad(MAX_TURN * u[:, 0]), 1 + MAX_ZOOM * u[:, 1]
+    cosine, sine, shift = turn.cos() * zoom, turn.sin() * zoom, 2 * MAX_SHIFT * u[:, 2:]
+    maps = torch.stack([torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1)
+    flat = pictures.flatten(0, 1)
+    grid = functional.affine_grid(maps.repeat_interleave(m, 0), list(flat.shape), align_corners=False)
+    moved = functional.grid_sample(flat - 1, grid, align_corners=False) + 1  # beyond the edge: 1, white
+    return moved.unflatten(0, (b, m))
+
+
+def _pictures(signs: list[Sign]) -> Tensor:
+    """(B, M, 3, SIZE, SIZE) float32 in [-1, 1]."""
+    stacked = torch.from_numpy(np.stack([sign.pictures for sign in signs]))
+    return stacked.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
