@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,34 +16,55 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = add_command(commands, "evaluate", run, "measure whether a model obeys its text")
     command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
     command.add_argument("--data", metavar="FOLDER", help="clips and captions; default: those it was trained on")
-    command.add_argument("--max_clips", "--max-clips", type=int, default=64, metavar="N", help="at most so many clips")
     command.add_argument(
-        "--clips_per_caption", "--clips-per-caption", type=int, default=4, metavar="N", help="generated for retrieval"
+        "--max_clips", "--max-clips", type=int, default=64, metavar="N",
+        help="at most so many clips that were trained on, and so many held-out ones",
+    )  # fmt: skip
+    command.add_argument(
+        "--clips_per_caption", "--clips-per-caption", type=int, default=4, metavar="N", help="generated for each"
     )
+    command.add_argument(
+        "--blind", metavar="PATH", help="a checkpoint trained with SHUFFLE_CAPTIONS=True: one more control"
+    )
+    command.add_argument(
+        "--recogniser_steps", "--recogniser-steps", type=int, default=500, metavar="N",
+        help="training steps of the recogniser that names generated signs",
+    )  # fmt: skip
     command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/evaluation_stepN")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table of scores; write them as JSON beside a contact sheet and the generated clips."""
+    """Print the table of scores; write them as JSON and as a page, beside contact sheets and the generated clips."""
     if args.max_clips < 2:
         raise ConfigError(f"--max_clips {args.max_clips}; wanted at least 2, since one clip cannot be confused.")
     if args.clips_per_caption < 1:
         raise ConfigError(f"--clips_per_caption {args.clips_per_caption}; wanted at least 1.")
+    if args.recogniser_steps < 1:
+        raise ConfigError(f"--recogniser_steps {args.recogniser_steps}; wanted at least 1.")
     loaded = load_model_of(args, {"DATA_DIR": args.data} if args.data else {})
     from dataset import load_dataset
-    from methods.evaluator import evaluate as run_evaluation
-    from methods.evaluator import format_report
+    from methods.evaluator import evaluate
+    from methods.sampler import load_model
+    from methods.score_table import format_report
 
     config = loaded.config
+    blind = load_model(Path(args.blind)) if args.blind else None
+    if blind and blind.config.INPUT_SHAPE != config.INPUT_SHAPE:
+        found, wanted = blind.config.INPUT_SHAPE, config.INPUT_SHAPE
+        raise ConfigError(f"--blind {args.blind} makes clips of {found}; wanted {wanted}, as the model has.")
     data = load_dataset(config)
     tell(loaded)
     for problem in data.problems:
         print(f"left out: {problem}", file=sys.stderr)
     default = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / f"evaluation_step{loaded.step:06d}"
     folder = Path(args.output) if args.output else default
-    report = run_evaluation(
-        loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption
-    )
+    report = evaluate(
+        loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption, blind=blind,
+        recogniser_steps=args.recogniser_steps,
+        command=f"python main.py evaluate --checkpoint {shlex.quote(str(loaded.path))}",
+    )  # fmt: skip
     print(format_report(report))
-    print(f"\nwritten: {folder / 'evaluation.json'}\ncontact sheet: {folder / 'contact_sheet.png'}")
+    print(f"\nwritten: {folder / 'evaluation.json'}\npage: {folder / 'report.html'}")
+    for sheet in sorted(folder.glob("contact_sheet_*.png")):
+        print(f"contact sheet: {sheet}")
     return 0

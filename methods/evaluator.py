@@ -1,7 +1,8 @@
-"""Does the model obey the text? Prompt ranking on real clips, retrieval on generated ones, each with its chance level.
+"""Does the model obey the text, and is the motion alive? Every score with its chance, and controls that must fail.
 
-Both are needed: ranking can be perfect while samples are garbage, because text may be used at middle noise and not at
-the high noise where sampling begins. So ranking is also given for each noise level.
+On clips that were trained on and on held-out ones: prompt ranking, retrieval in pixels, the answers of a judge that was
+trained on real clips alone, the distance between prompts, the motion. All are needed: ranking can be perfect while
+samples are garbage, and a sample can be right while it does not move.
 
     python main.py evaluate --checkpoint checkpoints/demo/latest_checkpoint.pt
 """
@@ -9,108 +10,248 @@ the high noise where sampling begins. So ranking is also given for each noise le
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from tqdm import tqdm
 
-from config import UserError
-from dataset import TextToSignDataset
-from methods.prompt_ranking import prompt_ranking
-from methods.retrieval import Retrieval, retrieval
-from methods.sampler import LoadedModel, sampling_settings
+from config import VERSION, UserError
+from dataset import TextToSignDataset, data_identity, split, without_copies
+from methods.controls import Control, denoising, redealt, refuse_untrained
+from methods.faithfulness import judged, prompt_distance
+from methods.html_clips import ClipPair
+from methods.html_report import write_html
+from methods.judgement import Judgement, train_judge
+from methods.motion import measure_motion
+from methods.prompt_ranking import Ranking, prompt_ranking
+from methods.retrieval import score_retrieval
+from methods.sampler import LoadedModel, Request, generate, provenances, sampling_settings
+from methods.sign_recogniser import STEPS
 from utils import runtime
+from utils.signs import asked, contests, short_titles
 from utils.video import contact_sheet, write_gif
+
+FORMAT = 2  # of evaluation.json
+MAX_CANDIDATES = 64  # captions of a ranking
+TRAIN, HELD_OUT, CLIPS = "train", "held_out", "clips"  # the parts; the last where it is not known which were trained on
 
 
 class EvaluationError(UserError):
     """The data cannot show whether the text is obeyed, or the report has no place."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some real clips and what was generated for their captions, ``copies`` clips of each in turn."""
+
+    name: str
+    rows: list[int]  # of the data
+    ranking: Ranking
+    captions: list[str]  # one a generated clip
+    generated: list[np.ndarray]  # (F, H, W, 3) uint8
+
+
 def evaluate(
-    loaded: LoadedModel, data: TextToSignDataset, *, folder: Path, max_clips: int = 64, clips_per_caption: int = 4
+    loaded: LoadedModel,
+    data: TextToSignDataset,
+    *,
+    folder: Path,
+    max_clips: int = 64,
+    clips_per_caption: int = 4,
+    blind: LoadedModel | None = None,
+    command: str | None = None,
+    recogniser_steps: int = STEPS,
 ) -> dict[str, object]:
-    """Both measures on at most ``max_clips`` clips; writes evaluation.json, contact_sheet.png and the clips.
+    """Everything, on at most ``max_clips`` clips of each part; writes JSON, a page, a contact sheet and the clips.
+
+    ``blind``: a model trained with SHUFFLE_CAPTIONS, one more control. ``command``: what the page says made it.
 
     Raises:
         EvaluationError: fewer than two captions, so that nothing could be confused; ``folder`` cannot be made.
+        UntrainedError: the model was trained too little for its scores to mean anything. Nothing is written then.
     """
-    order = torch.randperm(len(data), generator=runtime.generator(loaded.config.SEED, "evaluation")).tolist()
-    indices = sorted(order[:max_clips])
-    captions = sorted({data.texts[index] for index in indices})
-    if len(captions) < 2:
-        raise EvaluationError(f"{data.folder} has one caption, {captions[0]!r}; ranking needs at least 2.")
+    rows = rows_by_part(loaded, data)
+    if len({data.texts[row] for part in rows.values() for row in part}) < 2:
+        raise EvaluationError(f"{data.folder} has one caption, {data.texts[0]!r}; ranking needs at least 2.")
+    training = rows.get(TRAIN, rows.get(CLIPS, []))
+    levels = denoising(loaded, data, training)
+    share = refuse_untrained(loaded, levels)
     try:
         folder.mkdir(parents=True, exist_ok=True)  # before hours of computing, not after
     except OSError as error:
         raise EvaluationError(f"{folder} cannot be a folder ({error.strerror}). Use another --output") from error
-    ranking = prompt_ranking(loaded, data, indices, captions)
-    found = retrieval(loaded, data, indices, captions, clips_per_caption=clips_per_caption)
+    found = train_judge(data, *_rows_of_judge(loaded, data, rows), seed=loaded.config.SEED, num_steps=recogniser_steps)
+    parts, controls, reports, pairs = [], [], {}, []
+    for name, all_rows in rows.items():
+        part = _make_part(loaded, data, name, _some(loaded, name, all_rows, max_clips), clips_per_caption)
+        report, answers = _report(part, data, found)
+        parts.append(part)
+        reports[name] = report
+        controls += _controls(loaded, part, found)
+        if blind:
+            ranked = prompt_ranking(blind, data, part.rows, candidates(data, part.rows, loaded.config.SEED))
+            controls.append(Control(f"text-blind model {blind.path}", "prompt ranking", part.name, ranked.score))
+        pairs += _pairs(part, data, answers)
     report = {
+        "format": FORMAT,
+        "version": VERSION,
         "checkpoint": str(loaded.path),
+        "checkpoint_sha256": loaded.hash.sha256,
         "step": loaded.step,
         "data": str(data.folder),
-        "num_clips": len(indices),
-        "num_captions": len(captions),
-        "clips_per_caption": clips_per_caption,
-        "prompt_ranking": ranking.score.to_dict(),
-        "prompt_ranking_by_timestep": {str(t): score.to_dict() for t, score in ranking.by_timestep.items()},
-        "retrieval": found.score.to_dict(),
-        "retrieval_psnr_db": found.psnr,
-        "sampling": sampling_settings(loaded.config),
         "seed": loaded.config.SEED,
+        "weights": "averaged",
+        "averaged_weights_initial_share": share,
+        "sampling": sampling_settings(loaded.config),
+        "clips_per_caption": clips_per_caption,
+        "denoising": {str(t): asdict(level) for t, level in levels.items()},
+        "parts": reports,
+        "recogniser": {
+            "num_signs": len(found.judge.names),
+            "num_training_signs": found.judge.num_training_signs,
+            "crop": "hand" if found.judge.crop else "whole picture",
+            "ceiling": found.ceiling.to_dict() if found.ceiling else None,
+            "ceiling_of": found.ceiling_of,
+        },
+        "controls": [control.to_dict() for control in controls],
     }
-    _write(folder, report, found, captions, data, indices, fps=loaded.config.FPS)
+    (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_html(folder / "report.html", report, pairs, fps=loaded.config.FPS, command=command)
+    _write_clips(folder, loaded, data, parts)
     return report
 
 
-def _write(
-    folder: Path,
-    report: dict[str, object],
-    found: Retrieval,
-    captions: list[str],
-    data: TextToSignDataset,
-    indices: list[int],
-    *,
-    fps: int,
-) -> None:
-    (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    real = [data.frames(next(i for i in indices if data.texts[i] == caption)) for caption in captions]
-    sheet = contact_sheet([("real", real), ("generated", found.clips[: len(captions)])], short_titles(captions))
-    sheet.save(folder / "contact_sheet.png")
-    for number, clip in enumerate(found.clips):
-        copy, which = divmod(number, len(captions))
-        write_gif(folder / "generated" / f"{which:03d}_{copy}.gif", clip, fps=fps, comment=captions[which])
+def rows_by_part(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, list[int]]:
+    """Rows to judge, without copies: trained on and held out, if these are the clips of the checkpoint's training."""
+    training, held_out = split(loaded.config, data.names)
+    if data_identity(data, training) != loaded.training_data:
+        return {CLIPS: without_copies(data.names, list(range(len(data))))}
+    parts = {TRAIN: without_copies(data.names, training), HELD_OUT: held_out}
+    return {name: rows for name, rows in parts.items() if rows}
 
 
-def short_titles(captions: list[str]) -> list[str]:
-    """Captions without the words that all of them begin or end with: ``letter A in X`` -> ``A``."""
-    words = [caption.split() for caption in captions]
-    shortest = min(map(len, words)) - 1
-    front = next((k for k in range(shortest) if len({w[k] for w in words}) > 1), shortest)
-    back = next((k for k in range(shortest - front) if len({w[-1 - k] for w in words}) > 1), shortest - front)
-    return [" ".join(w[front : len(w) - back]) for w in words]
+def _rows_of_judge(
+    loaded: LoadedModel, data: TextToSignDataset, rows: dict[str, list[int]]
+) -> tuple[list[int], list[int]]:
+    """(training, held-out) rows of the recogniser: those of the model, or all clips where these are unknown."""
+    if CLIPS in rows:
+        return list(range(len(data))), []
+    return split(loaded.config, data.names)
 
 
-def format_report(report: dict[str, object]) -> str:
-    """The table that ``evaluate`` prints."""
-    lines = [
-        f"checkpoint {report['checkpoint']} at step {report['step']:,}; "
-        f"{report['num_clips']} clips, {report['num_captions']} captions from {report['data']}",
-        "",
-        f"{'measure':<34}{'right':>9}{'share':>8}{'95 % interval':>17}{'chance':>9}{'95 % of guessing':>19}",
-    ]
-    lines.append(_row("prompt ranking", report["prompt_ranking"]))
-    lines += [_row(f"  at t = {t} alone", score) for t, score in report["prompt_ranking_by_timestep"].items()]
-    lines.append(_row("retrieval of generated clips", report["retrieval"]))
-    decibels = report["retrieval_psnr_db"]
-    lines += ["", f"PSNR of generated clips to the nearest real clip of their caption: {decibels:.1f} dB"]
-    return "\n".join(lines)
+def _some(loaded: LoadedModel, name: str, rows: list[int], max_clips: int) -> list[int]:
+    order = torch.randperm(len(rows), generator=runtime.generator(loaded.config.SEED, "evaluation", name)).tolist()
+    return sorted(rows[i] for i in order[:max_clips])
 
 
-def _row(name: str, score: dict) -> str:
-    low, high = score["interval_95"]
-    guess_low, guess_high = score["chance_95"]
-    return (
-        f"{name:<34}{score['correct']:>5}/{score['num']:<3}{score['accuracy']:>8.3f}"
-        f"{f'{low:.3f}-{high:.3f}':>17}{score['chance']:>9.3f}{f'{guess_low:.3f}-{guess_high:.3f}':>19}"
-    )
+def candidates(data: TextToSignDataset, rows: list[int], seed: int) -> list[list[str]]:
+    """For each row the captions that its clip is ranked among: those of its surroundings, at most MAX_CANDIDATES.
+
+    Where a surrounding has one caption only, all captions of the data.
+    """
+    found = []
+    everything = sorted(set(data.texts))
+    for row, among in zip(rows, contests(data.texts, [data.texts[row] for row in rows]), strict=True):
+        among = among if len(among) > 1 else everything
+        others = [caption for caption in among if caption != data.texts[row]]
+        order = torch.randperm(len(others), generator=runtime.generator(seed, "candidates", data.names[row])).tolist()
+        found.append(sorted([data.texts[row], *(others[i] for i in order[: MAX_CANDIDATES - 1])]))
+    return found
+
+
+def _make_part(loaded: LoadedModel, data: TextToSignDataset, name: str, rows: list[int], copies: int) -> Part:
+    ranking = prompt_ranking(loaded, data, rows, candidates(data, rows, loaded.config.SEED))
+    captions = sorted({data.texts[row] for row in rows})
+    requests = [Request(caption, loaded.config.SEED, index) for index in range(copies) for caption in captions]
+    return Part(name, rows, ranking, [request.prompt for request in requests], _generate(loaded, requests))
+
+
+def _generate(loaded: LoadedModel, requests: list[Request], **changed: object) -> list[np.ndarray]:
+    total = len(requests) * loaded.config.INFERENCE_TIMESTEPS
+    with tqdm(total=total, desc="generating", unit="clip step", dynamic_ncols=True) as bar:
+        return generate(
+            loaded.model,
+            loaded.encoder,
+            requests,
+            **{**sampling_settings(loaded.config), **changed},
+            on_step=bar.update,
+        )
+
+
+def _report(part: Part, data: TextToSignDataset, found: Judgement) -> tuple[dict[str, object], list[list[str]]]:
+    """The part's figures, and the judge's answers for its generated clips."""
+    real, texts = [data.frames(row) for row in part.rows], [data.texts[row] for row in part.rows]
+    nearest = score_retrieval(part.generated, part.captions, data, part.rows)
+    on_real, _ = judged(found.judge, real, texts)
+    made, answers = judged(found.judge, part.generated, part.captions)
+    distance = prompt_distance(part.generated, part.captions)
+    few = part.ranking.few_way()
+    ceiling = found.ceiling.accuracy if found.ceiling else 0.0
+    return {
+        "num_clips": len(part.rows),
+        "num_captions": len(set(texts)),
+        "prompt_ranking": part.ranking.score.to_dict(),
+        "prompt_ranking_4_way": few.to_dict() if few else None,
+        "prompt_ranking_by_timestep": {str(t): score.to_dict() for t, score in part.ranking.by_timestep.items()},
+        "retrieval": nearest.score.to_dict(),
+        "retrieval_psnr_db": nearest.psnr,
+        "recogniser": {
+            "real": on_real.to_dict() if on_real else None,
+            "generated": made.to_dict() if made else None,
+            "share_of_ceiling": made.accuracy / ceiling if made and ceiling else None,
+        },
+        "prompt_distance": distance.to_dict() if distance else None,
+        "motion": measure_motion(part.generated, part.captions, real, texts).to_dict(),
+    }, answers
+
+
+def _controls(loaded: LoadedModel, part: Part, found: Judgement) -> list[Control]:
+    """What must fail on this part: asking for other captions, and generating without any."""
+    seed = loaded.config.SEED
+    controls = [Control("shuffled captions", "prompt ranking", part.name, part.ranking.with_other_captions(seed))]
+    requests = [Request(caption, seed) for caption in sorted(set(part.captions))]
+    textless = _generate(loaded, requests, guidance_scale=0.0)
+    for name, clips, captions in (
+        ("shuffled captions", part.generated, redealt(part.captions, seed)),
+        ("no text (guidance 0)", textless, [request.prompt for request in requests]),
+    ):
+        made, _ = judged(found.judge, clips, captions)
+        if made:
+            controls.append(Control(name, "recogniser on generated clips", part.name, made))
+    return controls
+
+
+def _pairs(part: Part, data: TextToSignDataset, answers: list[list[str]]) -> list[ClipPair]:
+    """For the page: each caption's real clips beside the generated ones and what the judge called these."""
+    pairs = []
+    for caption in sorted(set(part.captions)):
+        own = [i for i, text in enumerate(part.captions) if text == caption]
+        real = [data.frames(row) for row in part.rows if data.texts[row] == caption][:1]
+        pairs.append(
+            ClipPair(
+                caption=caption,
+                part=part.name.replace("_", " "),
+                real=real,
+                generated=[part.generated[i] for i in own],
+                named=[" ".join(answers[i]) for i in own],
+                sign=" ".join(asked(caption).signs),
+            )
+        )
+    return pairs
+
+
+def _write_clips(folder: Path, loaded: LoadedModel, data: TextToSignDataset, parts: list[Part]) -> None:
+    """A contact sheet of the first part that was held out, or else trained on, and all generated clips."""
+    for part in parts:
+        captions = sorted(set(part.captions))
+        requests = [Request(text, loaded.config.SEED, i // len(captions)) for i, text in enumerate(part.captions)]
+        facts = provenances(loaded, requests)
+        for number, (clip, fact) in enumerate(zip(part.generated, facts, strict=True)):
+            copy, which = divmod(number, len(captions))
+            name = folder / "generated" / part.name / f"{which:03d}_{copy}.gif"
+            write_gif(name, clip, fps=fact.fps, comment=fact.to_json())
+        real = [data.frames(next(row for row in part.rows if data.texts[row] == caption)) for caption in captions]
+        sheet = contact_sheet([("real", real), ("generated", part.generated[: len(captions)])], short_titles(captions))
+        sheet.save(folder / f"contact_sheet_{part.name}.png")

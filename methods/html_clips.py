@@ -21,7 +21,7 @@ MAX_BYTES = 9_000_000  # of all GIFs in the page, as text
 class ClipPair:
     """Clips of one caption, (F, H, W, 3) uint8 each; ``named`` is what the recogniser called each generated clip.
 
-    ``named`` may be empty, where no recogniser was at hand; its names are captions.
+    It is right where that is ``sign``, what the caption asks for. ``named`` is empty where there was no recogniser.
     """
 
     caption: str
@@ -29,6 +29,7 @@ class ClipPair:
     real: list[np.ndarray]
     generated: list[np.ndarray]
     named: list[str]
+    sign: str
 
 
 def clips_section(pairs: list[ClipPair], *, fps: int, max_pairs: int = MAX_PAIRS, max_bytes: int = MAX_BYTES) -> Html:
@@ -96,7 +97,7 @@ def _generated(pair: ClipPair, copy: int, *, fps: int) -> Html:
     name = pair.named[copy] if copy < len(pair.named) else None
     if name is None:
         answer = Html("")
-    elif name == pair.caption:
+    elif name == pair.sign:
         answer = tag("span", "✓ recognised", class_="answer good")
     else:
         answer = tag("span", f"✗ seen as {name}", class_="answer bad")

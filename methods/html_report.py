@@ -199,7 +199,7 @@ def _recogniser(about: Report | None) -> Html:
     ceiling = about.get("ceiling")
     text = (
         f"The recogniser knows {_number(about.get('num_signs'), ',')} signs from "
-        f"{_number(about.get('num_training_clips'), ',')} clips and looks at the {_text(about.get('crop'))}. Ceiling: "
+        f"{_number(about.get('num_training_signs'), ',')} clips and looks at the {_text(about.get('crop'))}. Ceiling: "
     )
     text += f"{_score_cells(ceiling)[0]}, {_number(ceiling['accuracy'], '.3f')}" if ceiling else NOT_MEASURED
     text += f" ({about['ceiling_of']})." if about.get("ceiling_of") else "."

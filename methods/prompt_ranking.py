@@ -1,7 +1,8 @@
 """Prompt ranking: is a real clip's denoising error lowest under its own caption?
 
 It can be perfect while samples are garbage, because text may be used at middle noise and not at the high noise where
-sampling begins. So it is also given for each noise level, and ``methods/retrieval.py`` looks at generated clips.
+sampling begins. So it is also given for each noise level, and ``methods/retrieval.py`` and ``methods/faithfulness.py``
+look at generated clips.
 """
 
 from __future__ import annotations
@@ -20,14 +21,77 @@ from utils import runtime
 
 NUM_NOISE_LEVELS = 8  # stratified timesteps of the ranking
 RANKING_BATCH = 32  # prompts in one forward
+FEW = 4  # captions of the small contest that other work reports
+TINY = 1e-12  # below every error that counts; keeps the logarithm finite
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One real clip: its ``errors`` (levels, K) float32 under K ``captions``, of which it was given ``own``."""
+
+    captions: list[str]
+    own: str
+    errors: Tensor
+
+    def num_not_worse(self, errors: Tensor, *, asked: str | None = None) -> int:
+        """How many other captions have an error (K,) not above that of ``asked`` (the own one). A tie is not a win."""
+        mine = errors[self.captions.index(asked or self.own)]
+        return int((errors <= mine).sum()) - 1 if bool(mine.isfinite()) else len(self.captions) - 1
+
+    def overall(self) -> Tensor:
+        """(K,): the mean logarithm over noise levels, so that each counts by shares and not by its size."""
+        return self.errors.double().clamp(min=TINY).log().mean(0)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Prompt ranking: all noise levels together, and each ``t`` alone."""
+    """Prompt ranking over the contests: all noise levels together, each ``t`` alone, and among few captions."""
 
-    score: Score
-    by_timestep: dict[int, Score]
+    contests: list[Contest]
+    levels: list[int]
+
+    @property
+    def score(self) -> Score:
+        """Right where the own caption is strictly the best of all."""
+        return _full([contest.num_not_worse(contest.overall()) for contest in self.contests], self.contests)
+
+    @property
+    def by_timestep(self) -> dict[int, Score]:
+        """The same from one noise level."""
+        return {
+            t: _full([contest.num_not_worse(contest.errors[k]) for contest in self.contests], self.contests)
+            for k, t in enumerate(self.levels)
+        }
+
+    def few_way(self, ways: int = FEW) -> Score | None:
+        """Among ``ways`` captions: the exact share over all choices of the others; None if some contest is smaller."""
+        if min(len(contest.captions) for contest in self.contests) < ways:
+            return None
+        shares = [
+            _share_of_draws(contest.num_not_worse(contest.overall()), len(contest.captions) - 1, ways - 1)
+            for contest in self.contests
+        ]
+        return Score(sum(shares), len(shares), 1 / ways)
+
+    def with_other_captions(self, seed: int) -> Score:
+        """The control: every clip is asked for by another caption of its contest. A measure of sense fails here."""
+        draw = runtime.generator(seed, "ranking control")
+        lost = []
+        for contest in self.contests:
+            others = [caption for caption in contest.captions if caption != contest.own]
+            wrong = others[int(torch.randint(len(others), (1,), generator=draw))]
+            lost.append(contest.num_not_worse(contest.overall(), asked=wrong))
+        return _full(lost, self.contests)
+
+
+def _full(not_worse: list[int], contests: list[Contest]) -> Score:
+    chance = sum(1 / len(contest.captions) for contest in contests) / len(contests)
+    return Score(sum(num == 0 for num in not_worse), len(contests), chance)
+
+
+def _share_of_draws(num_bad: int, num_others: int, num_drawn: int) -> float:
+    """Probability that ``num_drawn`` of ``num_others``, drawn without putting back, hold none of ``num_bad``."""
+    return math.comb(num_others - num_bad, num_drawn) / math.comb(num_others, num_drawn)
 
 
 def noise_levels(num_steps: int, num_levels: int = NUM_NOISE_LEVELS) -> list[int]:
@@ -39,24 +103,24 @@ def prompt_ranking(
     loaded: LoadedModel,
     data: TextToSignDataset,
     indices: list[int],
-    captions: list[str],
+    captions: list[str] | list[list[str]],
     *,
     num_levels: int = NUM_NOISE_LEVELS,
     show_progress: bool = True,
 ) -> Ranking:
     """For each clip: is the denoising error lowest under its own caption?
 
-    The error is the mean squared error of the x_0 estimate, with the same noise under every caption. A tie counts as
-    wrong, so a model that ignores the text scores 0, not 1.
+    ``captions``: one list for all clips, or one for each. The error is the mean squared error of the x_0 estimate, with
+    the same noise under every caption (a diffusion classifier, Li et al. 2023). A tie counts as wrong, so a model that
+    ignores the text scores 0, not 1.
     """
     levels = noise_levels(loaded.config.TIMESTEPS, num_levels)
     bar = tqdm(indices, desc="prompt ranking", unit="clip", dynamic_ncols=True, disable=not show_progress)
-    errors = torch.stack(
-        [_caption_errors(loaded, data, index, captions, levels) for index in bar]
-    )  # (clips, levels, captions)
-    asked = torch.tensor([captions.index(data.texts[index]) for index in indices])
-    by_timestep = {t: _score(errors[:, k], asked) for k, t in enumerate(levels)}
-    return Ranking(_score(errors.mean(1), asked), by_timestep)
+    found = []
+    for number, index in enumerate(bar):
+        among = captions[number] if isinstance(captions[0], list) else captions
+        found.append(Contest(among, data.texts[index], _caption_errors(loaded, data, index, among, levels)))
+    return Ranking(found, levels)
 
 
 def _caption_errors(
@@ -78,10 +142,3 @@ def _caption_errors(
             parts.append(model.denoising_error(video.expand(shape), text, eps.expand(shape), now).cpu())
         rows.append(torch.cat(parts))
     return torch.stack(rows)
-
-
-def _score(errors: Tensor, asked: Tensor) -> Score:
-    """``errors`` (clips, captions), ``asked`` (clips,): right where the asked caption is strictly the lowest."""
-    own = errors.gather(1, asked[:, None])
-    others = errors.scatter(1, asked[:, None], math.inf)
-    return Score(int((own[:, 0] < others.min(1).values).sum()), len(errors), 1 / errors.shape[1])

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +50,7 @@ class LoadedModel:
     step: int
     path: Path
     hash: FileHash = UNSAVED
+    training_data: dict[str, int | str] = field(default_factory=dict)  # as ``dataset.data_identity``
 
 
 def load_model(path: Path, overrides: dict[str, object] | None = None) -> LoadedModel:
@@ -74,7 +75,7 @@ def load_model(path: Path, overrides: dict[str, object] | None = None) -> Loaded
     model = create_text2sign(config, encoder)
     load_weights(model, {**content["model"], **(content["ema"] or {})}, path)
     model.autocast_dtype = dtype
-    return LoadedModel(model.to(device).eval(), encoder, config, content["step"], path, file_hash)
+    return LoadedModel(model.to(device).eval(), encoder, config, content["step"], path, file_hash, content["data"])
 
 
 def load_weights(model: Text2Sign, weights: dict[str, Tensor], path: Path) -> None:

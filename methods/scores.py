@@ -12,9 +12,9 @@ Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 @dataclass(frozen=True)
 class Score:
-    """``correct`` of ``num``; ``chance`` is the probability of a right answer by guessing."""
+    """``correct`` of ``num``, a sum of shares where a trial is an average; ``chance`` is that of a right guess."""
 
-    correct: int
+    correct: float
     num: int
     chance: float
 

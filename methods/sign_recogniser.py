@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
-from utils.hand_crop import hand_crop
 
 from models.sign_recogniser import SignRecogniser
 from utils import runtime
+from utils.hand_crop import hand_crop
 from utils.signs import asked
 from utils.spelling import letter_spans
 from utils.video import frame_indices, resize_and_crop

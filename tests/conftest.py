@@ -106,6 +106,18 @@ def trained_checkpoint(trained_run: Path) -> Path:
     return trained_run / "checkpoints" / "debug" / "latest_checkpoint.pt"
 
 
+@pytest.fixture(scope="session")
+def learnt_checkpoint(tmp_path_factory: pytest.TempPathFactory, clips_folder: Path) -> Path:
+    """Of a debug run just long enough to know more than the mean clip; two of four signers are held out."""
+    from main import main
+
+    folder = tmp_path_factory.mktemp("learnt")
+    more = {"NUM_EPOCHS": 30, "VALIDATION_FRACTION": 0.5, "SAVE_EVERY_EPOCHS": 30, "SAMPLE_EVERY_EPOCHS": 0}
+    quiet = {"VALIDATE_EVERY_EPOCHS": 0, "RANK_EVERY_EPOCHS": 0, "LOG_DETAILS_EVERY_EPOCHS": 0, "LEARNING_RATE": 2e-3}
+    assert main(["train", *command_settings(folder, clips_folder, **more, **quiet)]) == 0
+    return folder / "checkpoints" / "debug" / "latest_checkpoint.pt"
+
+
 def command_settings(folder: Path, clips: Path, **overrides: object) -> list[str]:
     """``--preset debug --set ...`` for a run below ``folder``."""
     values = {**debug_settings(folder, clips), **overrides}

@@ -41,4 +41,4 @@ def loaded_with(backbone: nn.Module, encoder: TextEncoder) -> LoadedModel:
         backbone, NoiseSchedule("cosine", 50), prediction_type="sample", clip_shape=config.INPUT_SHAPE,
         text_width=encoder.width, standardise_clips=False, standardise_text=False,
     )  # fmt: skip
-    return LoadedModel(model, encoder, config, 0, Path("none"))
+    return LoadedModel(model, encoder, config, 1000, Path("none"))  # as if after 1,000 steps

@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dataset import TextToSignDataset
-from methods.evaluator import EvaluationError, evaluate, format_report, short_titles
-from methods.sampler import load_model
+from dataset import TextToSignDataset, data_identity, load_dataset
+from methods import provenance
+from methods.controls import UntrainedError
+from methods.evaluator import EvaluationError, candidates, evaluate, rows_by_part
+from methods.sampler import LoadedModel, load_model
+from methods.score_table import format_report
 from models.text_encoder import TextEncoder
 from tests.conftest import moving_square, write_pair
-from tests.fake_models import Blind, loaded_with
+from tests.fake_models import ALL, Blind, Obedient, loaded_with
+
+QUICK = {"clips_per_caption": 2, "recogniser_steps": 3}
 
 
 @pytest.fixture(scope="module")
@@ -21,44 +26,93 @@ def data(clips_folder: Path) -> TextToSignDataset:
     return TextToSignDataset(clips_folder, num_frames=4, image_size=16)
 
 
-@pytest.mark.parametrize(
-    ("captions", "titles"),
-    [
-        (["letter A in X", "letter B in X"], ["A", "B"]),
-        (["hello", "no"], ["hello", "no"]),
-        (["a b", "a b c"], ["b", "b c"]),
-        (["x a x", "x x"], ["a x", "x"]),
-        (["the end", "an end"], ["the", "an"]),
-    ],
-)
-def test_titles_lose_what_all_captions_share(captions: list[str], titles: list[str]) -> None:
-    assert short_titles(captions) == titles
+@pytest.fixture(scope="module")
+def learnt(learnt_checkpoint: Path) -> LoadedModel:
+    return load_model(learnt_checkpoint)
 
 
-def test_an_evaluation_writes_its_report_a_contact_sheet_and_the_clips(
+def test_an_evaluation_writes_its_report_a_page_contact_sheets_and_the_clips(
+    learnt: LoadedModel, tmp_path: Path
+) -> None:
+    data = load_dataset(learnt.config)
+    report = evaluate(learnt, data, folder=tmp_path, **QUICK)
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == report
+    assert list(report["parts"]) == ["train", "held_out"] and report["step"] == learnt.step
+    assert [part["num_clips"] for part in report["parts"].values()] == [4, 4]
+    for part in report["parts"].values():
+        assert part["prompt_ranking"]["num"] == 4 and part["prompt_ranking"]["chance"] == pytest.approx(1 / 8)
+        assert part["prompt_ranking_4_way"]["chance"] == 0.25 and len(part["prompt_ranking_by_timestep"]) == 8
+        assert part["retrieval"]["num"] == 8 and 0 < part["retrieval_psnr_db"] < 60
+        assert part["motion"]["frozen"]["amplitude"] == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "data:image/gif;base64," in page and "Does latest_checkpoint.pt obey its text?" in page
+    for part in ("train", "held_out"):
+        clips = sorted((tmp_path / "generated" / part).iterdir())
+        assert [path.name for path in clips] == [f"{i:03d}_{copy}.gif" for i in range(4) for copy in (0, 1)]
+        assert provenance.read(clips[1]).index == 1 and provenance.read(clips[0]).step == learnt.step
+        with Image.open(tmp_path / f"contact_sheet_{part}.png") as sheet:
+            assert sheet.width > 4 * 2 * 16 and sheet.height > 2 * 2 * 16
+    table = format_report(report)
+    assert "held out: 4 clips" in table and "prompt ranking among 4" in table and "controls, which must fail" in table
+    assert evaluate(learnt, data, folder=tmp_path / "again", **QUICK) == report  # the same numbers every time
+
+
+def test_held_out_signs_that_were_never_trained_on_have_no_ceiling(learnt: LoadedModel, tmp_path: Path) -> None:
+    report = evaluate(learnt, load_dataset(learnt.config), folder=tmp_path, **QUICK)
+    assert report["recogniser"]["ceiling"] is None
+    assert "no held-out clip shows a sign that was trained on" in report["recogniser"]["ceiling_of"]
+    assert report["parts"]["held_out"]["recogniser"]["generated"] is None
+
+
+def test_a_model_that_knows_every_clip_obeys_and_its_controls_fail(
+    data: TextToSignDataset, encoder: TextEncoder, tmp_path: Path
+) -> None:
+    loaded = loaded_with(Obedient(data, encoder), encoder)
+    report = evaluate(loaded, data, folder=tmp_path, blind=loaded_with(Blind(), encoder), **QUICK)
+    part = report["parts"]["clips"]  # nothing says which were trained on
+    assert part["prompt_ranking"]["correct"] == part["prompt_ranking_4_way"]["correct"] == 8
+    assert part["retrieval"]["correct"] == 16 and part["prompt_distance"]["ratio"] is None  # no noise in its clips
+    assert part["motion"]["amplitude_ratio"] == pytest.approx(1, abs=0.02)
+    names = [control["name"] for control in report["controls"]]
+    assert names == ["shuffled captions", "shuffled captions", "no text (guidance 0)", "text-blind model none"]
+    ranked = [control for control in report["controls"] if control["measure"] == "prompt ranking"]
+    assert [(control["score"]["correct"], control["failed"]) for control in ranked] == [(0, True), (0, True)]
+
+
+def test_fewer_clips_can_be_asked_for(learnt: LoadedModel, tmp_path: Path) -> None:
+    report = evaluate(learnt, load_dataset(learnt.config), folder=tmp_path, max_clips=3, **QUICK)
+    assert [(part["num_clips"], part["num_captions"]) for part in report["parts"].values()] == [(3, 3), (3, 3)]
+
+
+def test_clips_that_the_checkpoint_was_not_trained_on_are_told_apart(
+    learnt: LoadedModel, data: TextToSignDataset, tmp_path: Path
+) -> None:
+    known = rows_by_part(learnt, data)
+    assert set(known) == {"train", "held_out"} and sorted(known["train"] + known["held_out"]) == ALL
+    assert data_identity(data, known["train"]) == learnt.training_data
+    for index in range(3):
+        write_pair(tmp_path, f"other{index}", moving_square(index), f"caption {index}")
+    others = TextToSignDataset(tmp_path, num_frames=4, image_size=16)
+    assert rows_by_part(learnt, others) == {"clips": [0, 1, 2]}
+
+
+def test_a_clip_is_ranked_among_captions_that_it_could_be_confused_with(tmp_path: Path) -> None:
+    captions = ["letter A in X Sign Language", "letter B in X Sign Language", "letter A in Y Sign Language", "a", "b"]
+    for index, caption in enumerate(captions):
+        write_pair(tmp_path, f"clip{index}", moving_square(index), caption)
+    data = TextToSignDataset(tmp_path, num_frames=4, image_size=16)
+    found = candidates(data, [0, 2, 3], seed=0)
+    assert found == [captions[:2], sorted(captions), ["a", "b"]]  # the only one of its language: among all
+
+
+def test_a_model_at_its_first_step_is_refused_and_nothing_is_written(
     trained_checkpoint: Path, data: TextToSignDataset, tmp_path: Path
 ) -> None:
     loaded = load_model(trained_checkpoint)
-    report = evaluate(loaded, data, folder=tmp_path, clips_per_caption=2)
-    assert json.loads((tmp_path / "evaluation.json").read_text()) == report
-    assert report["num_clips"] == 8 and report["prompt_ranking"]["num"] == 8 and report["step"] == 8
-    assert 0 < report["retrieval_psnr_db"] < 60 and len(report["prompt_ranking_by_timestep"]) == 8
-    clips = sorted((tmp_path / "generated").iterdir())
-    assert [path.name for path in clips] == [f"{i:03d}_{copy}.gif" for i in range(8) for copy in (0, 1)]
-    assert report["retrieval"]["num"] == 16 and report["retrieval"]["chance"] == pytest.approx(1 / 8)
-    with Image.open(clips[0]) as image:
-        assert image.n_frames == 4 and image.info["comment"].decode() == sorted(data.texts)[0]
-    with Image.open(tmp_path / "contact_sheet.png") as sheet:
-        assert sheet.width > 8 * 2 * 16 and sheet.height > 2 * 2 * 16
-    assert "prompt ranking" in format_report(report) and "/8" in format_report(report)
-    assert (
-        evaluate(loaded, data, folder=tmp_path / "again", clips_per_caption=2) == report
-    )  # the same numbers every time
-
-
-def test_fewer_clips_can_be_asked_for(trained_checkpoint: Path, data: TextToSignDataset, tmp_path: Path) -> None:
-    report = evaluate(load_model(trained_checkpoint), data, folder=tmp_path, max_clips=3)
-    assert (report["num_clips"], report["num_captions"]) == (3, 3)
+    loaded.config = loaded.config.__class__(**{**loaded.config.to_dict(), "EMA_DECAY": 0.9999, "EMA_EVERY": 10})
+    with pytest.raises(UntrainedError, match="at step 8: its averaged weights are still 100% initial"):
+        evaluate(loaded, data, folder=tmp_path / "out", **QUICK)
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_caption_cannot_be_confused(tmp_path: Path, encoder: TextEncoder) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from methods.evaluator import Score
 from methods.html_clips import MAX_GENERATED, clips_section
 from methods.html_report import ClipPair, render, write_html
 from methods.motion import measure_motion
+from methods.scores import Score
 from methods.verdict import verdict
 from tests.conftest import moving_square
 from utils.html_tags import VOID, Html, join, tag
@@ -92,7 +92,7 @@ def report(train: int = 36, held_out: int = 35, *, failed: bool = True) -> dict[
         "parts": {"train": part(train), "held_out": part(held_out)},
         "recogniser": {
             "num_signs": 10,
-            "num_training_clips": 90,
+            "num_training_signs": 90,
             "crop": "hand",
             "ceiling": score(38),
             "ceiling_of": "held-out real clips",
@@ -112,7 +112,7 @@ def report(train: int = 36, held_out: int = 35, *, failed: bool = True) -> dict[
 
 def pair(caption: str = "hello", where: str = "train", *, num: int = 2, num_frames: int = 4) -> ClipPair:
     clips = [moving_square(index, num_frames=num_frames) for index in range(num)]
-    return ClipPair(caption, where, [moving_square(7, num_frames=num_frames)], clips, [caption, "water"][:num])
+    return ClipPair(caption, where, [moving_square(7, num_frames=num_frames)], clips, [caption, "water"][:num], caption)
 
 
 def missing_keys(whole: dict[str, object]) -> list[tuple[str, ...]]:
@@ -164,7 +164,7 @@ def test_text_from_outside_stays_text():
     whole["recogniser"] |= {"remark": EVIL, "ceiling_of": EVIL, "crop": EVIL}
     whole["controls"][0] |= {"name": EVIL, "measure": EVIL, "part": EVIL, "failed": False}
     whole["parts"][EVIL] = whole["parts"].pop("train")
-    clips = ClipPair(EVIL, EVIL, [moving_square(0)], [moving_square(1)], ["other" + EVIL])
+    clips = ClipPair(EVIL, EVIL, [moving_square(0)], [moving_square(1)], ["other" + EVIL], EVIL)
     page = Page(render(whole, [clips], command=EVIL))
     assert "script" not in {name for name, _ in page.elements}
     assert page.text.count(EVIL) >= 12

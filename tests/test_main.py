@@ -184,11 +184,11 @@ def test_a_second_run_over_the_first_is_refused(
 
 
 def test_an_output_that_is_a_file_is_a_users_error(
-    here: Path, trained_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, learnt_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "taken").write_text("mine")
     for output in ("taken", "taken/below"):
-        assert main(["evaluate", "--checkpoint", str(trained_checkpoint), "--output", output]) == 2
+        assert main(["evaluate", "--checkpoint", str(learnt_checkpoint), "--output", output]) == 2
         assert f"error: {output} cannot be a folder (" in capsys.readouterr().err
     assert files_below(here) == {"taken": b"mine"}
 
@@ -335,13 +335,11 @@ def test_sample_finds_the_latest_checkpoint_of_the_experiment(
 
 
 def test_evaluate_prints_its_table_and_writes_the_report(
-    trained_checkpoint: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    learnt_checkpoint: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", "--checkpoint", str(trained_checkpoint), "--output", "out", "--max_clips", "3"]) == 0
+    few = ["--output", "out", "--max_clips", "3", "--recogniser_steps", "2", "--clips_per_caption", "1"]
+    assert main(["evaluate", "--checkpoint", str(learnt_checkpoint), *few]) == 0
     out = capsys.readouterr().out
-    assert (
-        "prompt ranking" in out
-        and "retrieval of generated clips" in out
-        and "contact sheet: out/contact_sheet.png" in out
-    )
-    assert json.loads((here / "out" / "evaluation.json").read_text())["num_clips"] == 3
+    assert "prompt ranking" in out and "retrieval of generated clips" in out and "page: out/report.html" in out
+    assert "contact sheet: out/contact_sheet_held_out.png" in out
+    assert json.loads((here / "out" / "evaluation.json").read_text())["parts"]["train"]["num_clips"] == 3

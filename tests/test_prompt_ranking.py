@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from dataset import TextToSignDataset
-from methods.prompt_ranking import noise_levels, prompt_ranking
+from methods.prompt_ranking import Contest, Ranking, noise_levels, prompt_ranking
 from methods.retrieval import retrieval
 from methods.scores import Score
 from models.text_encoder import TextEncoder
@@ -53,3 +56,54 @@ def test_more_captions_than_fit_one_batch_are_ranked_alike(data: TextToSignDatas
     captions = sorted([*data.texts, *(f"distractor number {i}" for i in range(40))])
     ranking = prompt_ranking(loaded_with(Blind(), encoder), data, [0, 1], captions)
     assert ranking.score == Score(0, 2, 1 / 48)
+
+
+# ---- Contests in closed form ----------------------------------------------------------------------------------------
+
+
+def contest(*errors: float, own: int = 0) -> Contest:
+    captions = [f"c{i}" for i in range(len(errors))]
+    return Contest(captions, captions[own], torch.tensor([errors, errors]))
+
+
+def test_a_tie_and_a_number_that_is_none_are_no_win() -> None:
+    for errors in ((1.0, 1.0), (math.nan, 1.0), (math.inf, math.inf)):
+        assert Ranking([contest(*errors)], [0, 1]).score.correct == 0
+    assert Ranking([contest(1.0, 1.001)], [0, 1]).score.correct == 1
+
+
+def test_every_noise_level_counts_by_shares() -> None:
+    large, small = [100.0, 101.0], [0.02, 0.01]  # the own caption: 1 % better where errors are large, twice as bad else
+    mixed = Contest(["own", "other"], "own", torch.tensor([large, small]))
+    assert Ranking([mixed], [0, 1]).score.correct == 0
+    assert [score.correct for score in Ranking([mixed], [0, 1]).by_timestep.values()] == [1, 0]
+
+
+@pytest.mark.parametrize("ways", [2, 3, 4])
+@pytest.mark.parametrize("own", range(6))
+def test_among_few_captions_the_share_is_that_of_all_choices(ways: int, own: int) -> None:
+    errors = (0.3, 0.1, 0.5, 0.2, 0.2, 0.9)
+    others = [error for i, error in enumerate(errors) if i != own]
+    choices = list(itertools.combinations(others, ways - 1))
+    wins = sum(all(errors[own] < other for other in choice) for choice in choices)
+    found = Ranking([contest(*errors, own=own)], [0, 1]).few_way(ways)
+    assert found == Score(pytest.approx(wins / len(choices)), 1, 1 / ways)
+
+
+def test_a_contest_of_three_has_no_four_ways() -> None:
+    assert Ranking([contest(0.1, 0.2, 0.3), contest(0.1, 0.2, 0.3, 0.4)], [0, 1]).few_way() is None
+
+
+def test_asked_by_other_captions_a_perfect_ranking_is_never_right() -> None:
+    perfect = Ranking([contest(*(float(i != own) for i in range(8)), own=own) for own in range(8)], [0, 1])
+    assert perfect.score == Score(8, 8, 1 / 8) and perfect.with_other_captions(seed=0) == Score(0, 8, 1 / 8)
+
+
+def test_contests_of_several_sizes_share_one_chance() -> None:
+    assert Ranking([contest(0.1, 0.2), contest(0.1, 0.2, 0.3, 0.4)], [0, 1]).score == Score(2, 2, 3 / 8)
+
+
+def test_every_clip_can_have_captions_of_its_own(data: TextToSignDataset, encoder: TextEncoder) -> None:
+    among = [[data.texts[i], data.texts[(i + 1) % 8]] for i in ALL]
+    ranking = prompt_ranking(loaded_with(Obedient(data, encoder), encoder), data, ALL, among)
+    assert ranking.score == Score(8, 8, 1 / 2)

@@ -7,7 +7,7 @@ import string
 import pytest
 
 from utils.letter_names import LANGUAGES, caption, letter_name
-from utils.signs import Asked, asked, contests
+from utils.signs import Asked, asked, contests, short_titles
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,17 @@ def test_a_contest_is_among_captions_of_the_same_surroundings() -> None:
     more = [caption("B", "ssp"), "spell a b", "spell b a", "spell a b c", "hello"]
     found = contests([spanish, german, *more], [spanish, "spell a b", "hello", "bye"])
     assert found == [[spanish, caption("B", "ssp")], ["spell a b", "spell b a"], ["bye", "hello"], ["bye", "hello"]]
+
+
+@pytest.mark.parametrize(
+    ("captions", "titles"),
+    [
+        (["letter A in X", "letter B in X"], ["A", "B"]),
+        (["hello", "no"], ["hello", "no"]),
+        (["a b", "a b c"], ["b", "b c"]),
+        (["x a x", "x x"], ["a x", "x"]),
+        (["the end", "an end"], ["the", "an"]),
+    ],
+)
+def test_titles_lose_what_all_captions_share(captions: list[str], titles: list[str]) -> None:
+    assert short_titles(captions) == titles

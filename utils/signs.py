@@ -43,3 +43,12 @@ def contests(captions: list[str], asked_for: list[str]) -> list[list[str]]:
     for caption in (*captions, *asked_for):
         groups.setdefault(asked(caption).surroundings, set()).add(caption)
     return [sorted(groups[asked(caption).surroundings]) for caption in asked_for]
+
+
+def short_titles(captions: list[str]) -> list[str]:
+    """Captions without the words that all of them begin or end with: ``letter A in X`` -> ``A``."""
+    words = [caption.split() for caption in captions]
+    shortest = min(map(len, words)) - 1
+    front = next((k for k in range(shortest) if len({w[k] for w in words}) > 1), shortest)
+    back = next((k for k in range(shortest - front) if len({w[-1 - k] for w in words}) > 1), shortest - front)
+    return [" ".join(w[front : len(w) - back]) for w in words]
