@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 	@$(MAKE) --no-print-directory $(REPORT)/evaluation.json
 	$(PY) main.py sample --checkpoint $(DEMO) --text "letter A in American Sign Language" \
 	    --text "letter L in American Sign Language" --text "letter Y in American Sign Language"
-	@echo "contact sheet: $(REPORT)/contact_sheet.png"
+	@echo "page: $(REPORT)/report.html, contact sheet: $(REPORT)/contact_sheet_train.png"
 
 $(REPORT)/evaluation.json: $(DEMO)
 	$(PY) main.py evaluate --checkpoint $(DEMO) --output $(REPORT)
