@@ -178,7 +178,7 @@ def _score_cells(score: Report | None) -> list[str]:
     if not score:
         return 5 * [""]
     return [
-        f"{score['correct']}/{score['num']}",
+        f"{round(score['correct'], 1):g}/{score['num']}",
         _number(score["accuracy"], ".3f"),
         _range(score["interval_95"]),
         _number(score["chance"], ".3f"),
