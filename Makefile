@@ -22,7 +22,7 @@ $(REPORT)/evaluation.json: $(DEMO)
 test: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2
 
 $(VENV)/.demo: requirements.txt requirements-demo.txt
 	$(PYTHON) -m venv $(VENV)

@@ -45,7 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Half an hour on two CPU cores: spelled words of three letters, some words held out (benchmarks/words.py).
     "words": {
         "EXPERIMENT_NAME": "words", "DATA_DIR": "training_data/words",
-        "SPLIT_FILE": "training_data/words/held_out.json", "MODEL_ARCHITECTURE": "dit3d", "NUM_FRAMES": 16,
+        "SPLIT_FILE": "training_data/words/held_out.json", "MODEL_ARCHITECTURE": "dit3d",
         "IMAGE_SIZE": 32, "TUBELET_FRAMES": 4, "TUBELET_SIZE": 8,
         "TRANSFORMER_WIDTH": 256, "TRANSFORMER_DEPTH": 6, "GRADIENT_CHECKPOINTING": False,
         "TEXT_ENCODER": PACKAGED_ENCODER, "TIMESTEPS": 1000, "INFERENCE_TIMESTEPS": 25, "NOISE_SHIFT": 5.0,
