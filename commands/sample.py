@@ -40,7 +40,10 @@ def run(args: argparse.Namespace) -> int:
     prompts = [" ".join(text.split()) for text in dict.fromkeys(args.text)]
     if not all(prompts):
         raise ConfigError("--text is empty; wanted a prompt, for example --text hello")
-    longest = max(len(prompt.encode()) for prompt in prompts)
+    try:
+        longest = max(len(prompt.encode()) for prompt in prompts)
+    except UnicodeEncodeError as error:  # bytes of the command line that are no UTF-8 arrive as halves of characters
+        raise ConfigError(f"--text {ascii(error.object)[:60]} is not UTF-8; wanted readable text.") from error
     if longest > MAX_PROMPT_BYTES:
         raise ConfigError(f"--text has {longest:,} bytes; wanted a prompt of at most {MAX_PROMPT_BYTES:,}.")
     if args.num_samples < 1 or args.batch_size < 1:

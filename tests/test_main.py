@@ -100,6 +100,7 @@ MISTAKES: dict[str, tuple[Arguments, str]] = {
     ),
     "no steps": (on_checkpoint("--text", "a", "--steps", "0"), "INFERENCE_TIMESTEPS=0 is outside its limits"),
     "empty text": (on_checkpoint("--text", "  "), "--text is empty"),
+    "text that is no UTF-8": (on_checkpoint("--text", "caf\udce9"), "'caf\\udce9' is not UTF-8"),
     "a text of 1 MB": (
         on_checkpoint("--text", "x" * 1_000_000),
         "--text has 1,000,000 bytes; wanted a prompt of at most",
