@@ -30,6 +30,10 @@ class DatasetError(UserError):
     """The data folder holds nothing to train on."""
 
 
+class SplitError(DatasetError):
+    """The split's file was written for other clips."""
+
+
 @dataclass(frozen=True)
 class Clip:
     """``video`` (3, F, H, W) float32 in [-1, 1]; ``text`` its caption; ``name`` its path in the folder, no suffix."""
@@ -189,7 +193,7 @@ def split_by_file(names: list[str], path: Path) -> tuple[list[int], list[int]]:
     groups = {group_of(name) for name in names}
     unknown = sorted(set(held_out) - groups)
     if unknown:
-        raise DatasetError(
+        raise SplitError(
             f"SPLIT_FILE={path} holds out {len(unknown)} groups that are not in DATA_DIR, such as {unknown[0]!r}; "
             f"wanted names such as {min(groups)!r}. Prepare the clips that it was written for, or name another file."
         )

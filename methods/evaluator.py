@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from config import VERSION, UserError
-from dataset import TextToSignDataset, data_identity, split, without_copies
+from dataset import SplitError, TextToSignDataset, data_identity, split, without_copies
 from methods.controls import Control, denoising, redealt, refuse_untrained
 from methods.faithfulness import judged, prompt_distance
 from methods.html_clips import ClipPair
@@ -95,26 +95,11 @@ def evaluate(
             controls.append(Control(f"text-blind model {blind.path}", "prompt ranking", part.name, ranked.score))
         pairs += _pairs(part, data, answers)
     report = {
-        "format": FORMAT,
-        "version": VERSION,
-        "checkpoint": str(loaded.path),
-        "checkpoint_sha256": loaded.hash.sha256,
-        "step": loaded.step,
-        "data": str(data.folder),
-        "seed": loaded.config.SEED,
-        "weights": "averaged",
+        **_head(loaded, data, found),
         "averaged_weights_initial_share": share,
-        "sampling": sampling_settings(loaded.config),
         "clips_per_caption": clips_per_caption,
         "denoising": {str(t): asdict(level) for t, level in levels.items()},
         "parts": reports,
-        "recogniser": {
-            "num_signs": len(found.judge.names),
-            "num_training_signs": found.judge.num_training_signs,
-            "crop": "hand" if found.judge.crop else "whole picture",
-            "ceiling": found.ceiling.to_dict() if found.ceiling else None,
-            "ceiling_of": found.ceiling_of,
-        },
         "controls": [control.to_dict() for control in controls],
     }
     (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -123,11 +108,37 @@ def evaluate(
     return report
 
 
+def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dict[str, object]:
+    """What was evaluated, and by which recogniser."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "checkpoint": str(loaded.path),
+        "checkpoint_sha256": loaded.hash.sha256,
+        "step": loaded.step,
+        "data": str(data.folder),
+        "seed": loaded.config.SEED,
+        "weights": "averaged",
+        "sampling": sampling_settings(loaded.config),
+        "recogniser": {
+            "num_signs": len(found.judge.names),
+            "num_training_signs": found.judge.num_training_signs,
+            "crop": "hand" if found.judge.crop else "whole picture",
+            "ceiling": found.ceiling.to_dict() if found.ceiling else None,
+            "ceiling_of": found.ceiling_of,
+        },
+    }
+
+
 def rows_by_part(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, list[int]]:
     """Rows to judge, without copies: trained on and held out, if these are the clips of the checkpoint's training."""
-    training, held_out = split(loaded.config, data.names)
+    others = {CLIPS: without_copies(data.names, list(range(len(data))))}
+    try:
+        training, held_out = split(loaded.config, data.names)
+    except SplitError:
+        return others
     if data_identity(data, training) != loaded.training_data:
-        return {CLIPS: without_copies(data.names, list(range(len(data))))}
+        return others
     parts = {TRAIN: without_copies(data.names, training), HELD_OUT: held_out}
     return {name: rows for name, rows in parts.items() if rows}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,10 @@ def test_clips_that_the_checkpoint_was_not_trained_on_are_told_apart(
         write_pair(tmp_path, f"other{index}", moving_square(index), f"caption {index}")
     others = TextToSignDataset(tmp_path, num_frames=4, image_size=16)
     assert rows_by_part(learnt, others) == {"clips": [0, 1, 2]}
+    split_file = tmp_path / "held_out.json"
+    split_file.write_text('{"held_out": ["signer0"]}')  # of the clips that it was trained on
+    config = replace(learnt.config, SPLIT_FILE=str(split_file))
+    assert rows_by_part(replace(learnt, config=config), others) == {"clips": [0, 1, 2]}
 
 
 def test_a_clip_is_ranked_among_captions_that_it_could_be_confused_with(tmp_path: Path) -> None:
