@@ -60,6 +60,17 @@ def choose_attention(attention: Attention, *, sequence_length: int) -> None:
     attention.fused_attn = sequence_length > SHORT_SEQUENCE
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Softmax(q k^T / sqrt(d)) v over the keys where ``mask`` is True, by the faster of two ways to reckon it.
+
+    q (B, H, N, d), k and v (B, H, L, d), mask broadcastable to (B, H, N, L) bool, one True a row at least -> like q.
+    """
+    if q.device.type != "cpu" or k.shape[2] > SHORT_SEQUENCE:
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    weights = (q * q.shape[3] ** -0.5) @ k.transpose(2, 3)  # (B, H, N, L)
+    return weights.masked_fill(~mask, float("-inf")).softmax(3).to(v.dtype) @ v
+
+
 class CrossAttention(nn.Module):
     """Queries from video tokens, keys and values from text tokens; padding is never looked at."""
 
@@ -76,7 +87,7 @@ class CrossAttention(nn.Module):
         heads = (self.num_heads, x.shape[2] // self.num_heads)
         q = self.q(x).unflatten(2, heads).transpose(1, 2)  # (B, heads, N, R / heads)
         k, v = (part.unflatten(2, heads).transpose(1, 2) for part in self.kv(text).chunk(2, dim=2))
-        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        out = attend(q, k, v, mask[:, None, None, :])
         return self.proj(out.transpose(1, 2).flatten(2))  # (B, N, R)
 
 
