@@ -70,6 +70,7 @@ class Config:
     DEVICE: Literal["auto", "cuda", "mps", "cpu"] = "auto"  # auto: the first of cuda, mps, cpu that is present
     MIXED_PRECISION: Literal["auto", "bf16", "fp16", "no"] = "auto"  # autocast of the backbone; auto: by device
     DETERMINISTIC: bool = False  # only bitwise reproducible kernels; slower on a GPU
+    DISTRIBUTED: Literal["ddp", "fsdp"] = "ddp"  # under torchrun: every process holds the whole state, or a part of it
 
     # ---- Model: the keys that a checkpoint fixes (see MODEL_KEYS) ---------------------------------------------------
     MODEL_ARCHITECTURE: Architecture = "tinyfusion"  # backbone, a key of ARCHITECTURES in diffusion/text2sign.py
@@ -148,6 +149,7 @@ class Config:
     CHECKPOINT_DIR: str = "checkpoints"
     LOG_DIR: str = "logs"
     SAMPLE_DIR: str = "generated_samples"
+    CACHE_DIR: str = "cache"  # decoded clips and encoded captions, made anew when missing; "": none
 
     def __post_init__(self) -> None:
         for name, hint in field_types().items():

@@ -14,7 +14,7 @@ from main import parse_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-MADE_BY_RUNNING = ("training_data", "checkpoints", "logs", "generated_samples", "evaluation", ".venv")
+MADE_BY_RUNNING = ("training_data", "checkpoints", "logs", "generated_samples", "evaluation", "cache", ".venv")
 TRACKED_SUFFIXES = (".py", ".md", ".txt", ".sh", ".toml", ".yml", ".json")
 
 needs_readme = pytest.mark.skipif(not README.is_file(), reason="README.md does not exist yet")
