@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from external.TinyFusion.attention import SHORT_SEQUENCE, SelfAttention, attend
 from external.TinyFusion.dit import TimestepEmbedder
 from models.text_encoder import TextFeatures
-
-SHORT_SEQUENCE = 64  # tokens
 
 
 def fitted_frames(num_frames: int, width: int) -> Tensor:
@@ -52,23 +51,8 @@ def maybe_checkpoint(function: nn.Module, *inputs: Tensor, enabled: bool) -> Ten
 
 
 def choose_attention(attention: Attention, *, sequence_length: int) -> None:
-    """Plain matrix products for short sequences, the fused kernel for long ones; the same formula either way.
-
-    In bfloat16 on a CPU a whole layer takes 2.7 times as long with the fused kernel at 16 tokens, 2.0 times at 64
-    (``benchmarks/attention.py``), and the attention matrix that it avoids storing is small there.
-    """
+    """For timm's own blocks what ``attend`` does for ours: plain products for short sequences, else fused."""
     attention.fused_attn = sequence_length > SHORT_SEQUENCE
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Softmax(q k^T / sqrt(d)) v over the keys where ``mask`` is True, by the faster of two ways to reckon it.
-
-    q (B, H, N, d), k and v (B, H, L, d), mask broadcastable to (B, H, N, L) bool, one True a row at least -> like q.
-    """
-    if q.device.type != "cpu" or k.shape[2] > SHORT_SEQUENCE:
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    weights = (q * q.shape[3] ** -0.5) @ k.transpose(2, 3)  # (B, H, N, L)
-    return weights.masked_fill(~mask, float("-inf")).softmax(3).to(v.dtype) @ v
 
 
 class CrossAttention(nn.Module):
@@ -122,8 +106,7 @@ class SpaceTimeAdapter(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.down = nn.Linear(width, adapter_width)
         self.norm_time = nn.LayerNorm(adapter_width, eps=1e-6)
-        self.temporal = Attention(adapter_width, num_heads=num_heads, qkv_bias=True)
-        choose_attention(self.temporal, sequence_length=num_frames)
+        self.temporal = SelfAttention(adapter_width, num_heads)
         self.norm_text = nn.LayerNorm(adapter_width, eps=1e-6)
         self.cross = CrossAttention(adapter_width, num_heads)
         self.up = nn.Linear(adapter_width, width)

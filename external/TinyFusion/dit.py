@@ -19,10 +19,11 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from timm.models.vision_transformer import Attention, Mlp, PatchEmbed
+from timm.models.vision_transformer import Mlp, PatchEmbed
 from torch import Tensor, nn
 
 from config import ConfigError
+from external.TinyFusion.attention import SelfAttention
 
 VARIANTS: dict[str, tuple[int, int, int]] = {  # name -> (depth, hidden_size, num_heads)
     "D7": (7, 1152, 16),  # Fang et al. 2024: XL with a quarter of its blocks
@@ -160,7 +161,7 @@ class DiTBlock(Modulated):
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__(hidden_size, 6)
         self.norm1 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=LAYER_NORM_EPS)
-        self.attn = Attention(hidden_size, num_heads=num_heads, qkv_bias=True)
+        self.attn = SelfAttention(hidden_size, num_heads)
         self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=LAYER_NORM_EPS)
         self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), act_layer=partial(nn.GELU, approximate="tanh"))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from config import Config
 from external.TinyFusion.dit import DiTBlock
-from models.layers import Conditioning, TextAttention, choose_attention, maybe_checkpoint, xavier, zero
+from models.layers import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
 from models.text_encoder import TextFeatures
 from models.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_shape
 
@@ -29,7 +29,6 @@ class DiT3D(nn.Module):
         self.text_attention = nn.ModuleList(TextAttention(shape.width, shape.num_heads) for _ in range(shape.depth))
         xavier(self)
         for block, attention in zip(self.blocks, self.text_attention, strict=True):
-            choose_attention(block.attn, sequence_length=shape.num_tokens)
             zero(block.adaLN_modulation[1])  # adaLN-Zero: at first every block is the identity
             zero(attention.cross.proj)
         self.output = TubeletOutput(shape)

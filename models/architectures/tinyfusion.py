@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from config import Config
 from external.TinyFusion.dit import DiT, DiTBlock, fitted_positions, parse_variant
 from external.TinyFusion.weights import published_timesteps
-from models.layers import SpaceTimeAdapter, TemporalConvolution, TextProjection, choose_attention, maybe_checkpoint
+from models.layers import SpaceTimeAdapter, TemporalConvolution, TextProjection, maybe_checkpoint
 from models.text_encoder import TextFeatures
 from utils.video import batch_to_frames, frames_to_batch
 
@@ -46,8 +46,6 @@ class TinyFusionVideo(nn.Module):
         self.frame_chunk_size = frame_chunk_size
         self.gradient_checkpointing = gradient_checkpointing
         self.text = TextProjection(text_width, dit.hidden_size, adapter_width)
-        for block in dit.blocks:
-            choose_attention(block.attn, sequence_length=dit.grid_size**2)
         heads = adapter_width // ADAPTER_HEAD_WIDTH
         positions = fitted_positions(adapter_width, dit.grid_size)
         self.adapters = nn.ModuleList(

@@ -8,13 +8,13 @@ channels of every residual block (FiLM, Perez et al. 2018).
 from __future__ import annotations
 
 import torch
-from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 from torch.nn import functional
 
 from config import Config
+from external.TinyFusion.attention import SelfAttention
 from external.TinyFusion.dit import fitted_positions
-from models.layers import Conditioning, TextAttention, choose_attention, fitted_frames, maybe_checkpoint, xavier, zero
+from models.layers import Conditioning, TextAttention, fitted_frames, maybe_checkpoint, xavier, zero
 from models.text_encoder import TextFeatures
 from utils.video import batch_to_frames, frames_to_batch
 
@@ -57,11 +57,9 @@ class FactorisedAttention(nn.Module):
         super().__init__()
         num_heads = width // HEAD_WIDTH
         self.norm_space, self.norm_time = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.space = Attention(width, num_heads=num_heads, qkv_bias=True)
-        self.time = Attention(width, num_heads=num_heads, qkv_bias=True)
+        self.space = SelfAttention(width, num_heads)
+        self.time = SelfAttention(width, num_heads)
         self.text = TextAttention(width, num_heads, text_width=CONDITION_WIDTH)
-        choose_attention(self.space, sequence_length=side**2)
-        choose_attention(self.time, sequence_length=num_frames)
         self.register_buffer("where", fitted_positions(width, side), persistent=False)  # (N, D)
         self.register_buffer("when", fitted_frames(num_frames, width), persistent=False)  # (F, D)
         xavier(self)

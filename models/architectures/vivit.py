@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from timm.models.vision_transformer import Attention, Mlp
+from timm.models.vision_transformer import Mlp
 from torch import Tensor, nn
 
 from config import Config
+from external.TinyFusion.attention import SelfAttention
 from external.TinyFusion.dit import LAYER_NORM_EPS, Modulated, modulate
-from models.layers import Conditioning, TextAttention, choose_attention, maybe_checkpoint, xavier, zero
+from models.layers import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
 from models.text_encoder import TextFeatures
 from models.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_shape
 
@@ -30,12 +31,10 @@ class FactorisedBlock(Modulated):
         self.num_frames, side = shape.grid
         width, num_heads = shape.width, shape.num_heads
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=LAYER_NORM_EPS)
-        self.spatial = Attention(width, num_heads=num_heads, qkv_bias=True)
-        self.temporal = Attention(width, num_heads=num_heads, qkv_bias=True)
+        self.spatial = SelfAttention(width, num_heads)
+        self.temporal = SelfAttention(width, num_heads)
         self.text = TextAttention(width, num_heads)
         self.mlp = Mlp(width, int(width * mlp_ratio), act_layer=partial(nn.GELU, approximate="tanh"))
-        choose_attention(self.spatial, sequence_length=side**2)
-        choose_attention(self.temporal, sequence_length=self.num_frames)
         xavier(self)
         zero(self.adaLN_modulation[1])
         zero(self.text.cross.proj)
