@@ -25,7 +25,7 @@ def training_flops(model: Text2Sign, *, num_clips: int, num_tokens: int) -> floa
     So what GRADIENT_CHECKPOINTING recomputes is counted again and frozen parameters cost no weight gradient. Counted
     on a copy without memory (device ``meta``): nothing is computed, no gradient touched.
     """
-    backbone = _meta_copy(model.backbone)
+    backbone = meta_copy(model.backbone)
     x_t = torch.empty(num_clips, *model.clip_shape, device="meta")
     t = torch.empty(num_clips, dtype=torch.int64, device="meta")
     width = model.text.pooled_mean.shape[0]
@@ -38,7 +38,7 @@ def training_flops(model: Text2Sign, *, num_clips: int, num_tokens: int) -> floa
     return counter.get_total_flops() / num_clips
 
 
-def _meta_copy(module: nn.Module) -> nn.Module:
+def meta_copy(module: nn.Module) -> nn.Module:
     """The module with its parameters and buffers replaced by shapes without memory."""
     known: dict[int, Tensor] = {}
     for p in module.parameters():
