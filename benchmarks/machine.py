@@ -39,6 +39,16 @@ def write_result(name: str, command: str, result: dict[str, Any]) -> Path:
     return path
 
 
+def command_line(name: str) -> str:
+    """The command that started ``python -m benchmarks.NAME``."""
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
+
+
+def result_name(base: str, *choices: tuple[str, str]) -> str:
+    """The name of a result file; of each choice (value, default) the value stands in it if it is not the default."""
+    return "_".join([base, *(value for value, default in choices if value != default)])
+
+
 def run_command(command: str) -> float:
     """Seconds that ``python main.py COMMAND`` takes; stops the benchmark if it fails."""
     print(f"$ python main.py {command}", flush=True)
