@@ -87,14 +87,14 @@ def from_json(text: str, path: Path) -> Provenance:
     values = _object(text)
     version = values.pop(KEY, None)
     if type(version) is not int or version < 1:
-        raise ProvenanceError(f"{path} has a comment that is not of Text2Sign's sampler: {_shown(text)}.")
+        raise ProvenanceError(f"{path} has a comment that is not of Text2Sign's sampler: {shown(text)}.")
     if version > FORMAT:
-        raise ProvenanceError(f"{path} has a comment of format {_shown(version)}, this version reads {FORMAT}. Update.")
+        raise ProvenanceError(f"{path} has a comment of format {shown(version)}, this version reads {FORMAT}. Update.")
     names = [field.name for field in fields(Provenance)]
     if missing := [name for name in names if name not in values]:
         raise ProvenanceError(f"{path} lacks {', '.join(missing)} in its comment; something has changed it.")
     if unknown := sorted(values.keys() - set(names)):
-        raise ProvenanceError(f"{path} has an unknown {_shown(unknown[0])} in its comment; something has changed it.")
+        raise ProvenanceError(f"{path} has an unknown {shown(unknown[0])} in its comment; something has changed it.")
     return _checked(values, path)
 
 
@@ -126,13 +126,13 @@ def _checked(values: dict[str, Any], path: Path) -> Provenance:
     for name in hints:
         value = getattr(facts, name)
         if isinstance(value, str) and not (_is_text(value) if name == "prompt" else value.isprintable()):
-            raise ProvenanceError(f"{path} cannot be right in its comment: {name}={_shown(value)} is no plain text.")
+            raise ProvenanceError(f"{path} cannot be right in its comment: {name}={shown(value)} is no plain text.")
     digits = "" if facts.checkpoint_sha256_of == "unsaved" else "[0-9a-f]{64}"
     if not re.fullmatch(digits, facts.checkpoint_sha256):
-        found = f"checkpoint_sha256={_shown(facts.checkpoint_sha256)} of {facts.checkpoint_sha256_of}"
+        found = f"checkpoint_sha256={shown(facts.checkpoint_sha256)} of {facts.checkpoint_sha256_of}"
         raise ProvenanceError(f"{path} cannot be right in its comment: {found}; wanted 64 hexadecimal digits.")
     if facts.batch_position >= facts.batch_size:
-        found = f"clip {_shown(facts.batch_position)} of a batch of {facts.batch_size}"
+        found = f"clip {shown(facts.batch_position)} of a batch of {facts.batch_size}"
         raise ProvenanceError(f"{path} cannot be right in its comment: {found}, counted from 0.")
     return facts
 
@@ -146,6 +146,7 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _shown(value: object) -> str:
-    text = ascii(value) if isinstance(value, str) else str(value)[: SHOWN + 1]
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+def shown(value: object, most: int = SHOWN) -> str:
+    """What was found, for a message: ASCII, and of at most so many characters."""
+    text = ascii(value) if isinstance(value, str) else str(value)[: most + 1]
+    return text if len(text) <= most else f"{text[:most]}..."

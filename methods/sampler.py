@@ -152,32 +152,38 @@ def sampling_settings(config: Config) -> dict[str, float | int | str]:
 
 def provenances(loaded: LoadedModel, requests: list[Request], *, batch_size: int = BATCH_SIZE) -> list[Provenance]:
     """What decides each clip that ``generate`` makes of the same ``requests`` and ``batch_size``, here and now."""
-    config, found = loaded.config, []
+    found = []
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]
         num_tokens = loaded.encoder.encode([request.prompt for request in batch]).mask.shape[1]
-        for position, request in enumerate(batch):
-            found.append(
-                Provenance(
-                    prompt=request.prompt,
-                    seed=request.seed,
-                    index=request.index,
-                    checkpoint=path_text(loaded.path),
-                    checkpoint_sha256=loaded.hash.sha256,
-                    checkpoint_sha256_of=loaded.hash.of,
-                    step=loaded.step,
-                    experiment=config.EXPERIMENT_NAME,
-                    **sampling_settings(config),
-                    fps=config.FPS,
-                    batch_size=len(batch),
-                    batch_position=position,
-                    num_tokens=num_tokens,
-                    frame_chunk_size=config.TINYFUSION_FRAME_CHUNK_SIZE,
-                    deterministic=config.DETERMINISTIC,
-                    **environment(loaded.model),
-                )
-            )
+        for place, request in enumerate(batch):
+            found.append(facts_of(loaded, request, size=len(batch), place=place, num_tokens=num_tokens))
     return found
+
+
+def facts_of(
+    loaded: LoadedModel, request: Request, *, size: int = 1, place: int = 0, num_tokens: int = 1
+) -> Provenance:
+    """What decides one clip at a ``place`` of a batch of ``size``; ``num_tokens`` is the batch's longest text."""
+    config = loaded.config
+    return Provenance(
+        prompt=request.prompt,
+        seed=request.seed,
+        index=request.index,
+        checkpoint=path_text(loaded.path),
+        checkpoint_sha256=loaded.hash.sha256,
+        checkpoint_sha256_of=loaded.hash.of,
+        step=loaded.step,
+        experiment=config.EXPERIMENT_NAME,
+        **sampling_settings(config),
+        fps=config.FPS,
+        batch_size=size,
+        batch_position=place,
+        num_tokens=num_tokens,
+        frame_chunk_size=config.TINYFUSION_FRAME_CHUNK_SIZE,
+        deterministic=config.DETERMINISTIC,
+        **environment(loaded.model),
+    )
 
 
 def path_text(path: Path) -> str:
