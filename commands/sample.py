@@ -1,19 +1,37 @@
-"""``sample``: prompts to GIF files."""
+"""``sample``: prompts to GIF files, few or many."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from commands.common import add_command, load_model_of, tell
 from config import ConfigError
+from utils.processes import World, world
+from utils.prompt_list import PromptList, gather
+
+if TYPE_CHECKING:
+    from methods.sampler import LoadedModel
+    from methods.sampling_queue import Queue
+
+SAMPLING_FLAGS = {
+    "eta": "ETA", "guidance_scale": "GUIDANCE_SCALE", "steps": "INFERENCE_TIMESTEPS", "sampler": "SAMPLER",
+    "seed": "SEED", "fps": "FPS",
+}  # fmt: skip
+NUM_SHOWN = 5  # files that are made again, by name
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
     command = add_command(commands, "sample", run, "write clips for prompts as GIF files")
     command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
-    command.add_argument("--text", action="append", required=True, metavar="PROMPT", help="may be repeated")
+    command.add_argument("--text", action="append", default=[], metavar="PROMPT", help="may be repeated")
+    command.add_argument(
+        "--prompts-file", "--prompts_file", metavar="FILE",
+        help="UTF-8, one prompt a line; blank lines and those that begin with # are left out;\n- is standard input",
+    )  # fmt: skip
     command.add_argument("--num_samples", "--num-samples", type=int, default=1, metavar="N", help="clips per prompt")
     command.add_argument("--eta", type=float, metavar="X", help="0: deterministic DDIM, 1: as random as DDPM")
     command.add_argument(
@@ -25,48 +43,93 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same clip, whatever the batch")
     command.add_argument("--fps", type=int, metavar="N", help="frames per second of the written GIF")
     command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/samples")
-    command.add_argument("--batch_size", "--batch-size", type=int, default=8, metavar="N", help="clips at a time")
-
-
-MAX_PROMPT_BYTES = 10_000  # as for captions
-SAMPLING_FLAGS = {
-    "eta": "ETA", "guidance_scale": "GUIDANCE_SCALE", "steps": "INFERENCE_TIMESTEPS", "sampler": "SAMPLER",
-    "seed": "SEED", "fps": "FPS",
-}  # fmt: skip
+    command.add_argument(
+        "--batch_size", "--batch-size", type=int, default=8, metavar="N",
+        help="clips at a time; memory grows with it, and not with the number of clips",
+    )  # fmt: skip
+    command.add_argument("--overwrite", action="store_true", help="make clips again that are finished already")
+    command.epilog = (
+        "Each batch is written as it is done. After an interruption, the same command goes on: it leaves the clips\n"
+        "that are finished, of the same prompt, seed, settings and weights. On several GPUs, each with its share:\n"
+        "  torchrun --nproc_per_node 4 main.py sample --prompts-file prompts.txt"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write ``num_samples`` clips for each prompt and print their paths."""
-    prompts = [" ".join(text.split()) for text in dict.fromkeys(args.text)]
-    if not all(prompts):
-        raise ConfigError("--text is empty; wanted a prompt, for example --text hello")
-    try:
-        longest = max(len(prompt.encode()) for prompt in prompts)
-    except UnicodeEncodeError as error:  # bytes of the command line that are no UTF-8 arrive as halves of characters
-        raise ConfigError(f"--text {ascii(error.object)[:60]} is not UTF-8; wanted readable text.") from error
-    if longest > MAX_PROMPT_BYTES:
-        raise ConfigError(f"--text has {longest:,} bytes; wanted a prompt of at most {MAX_PROMPT_BYTES:,}.")
+    """Write ``num_samples`` clips for each prompt, but for those that are there, and print the paths of all."""
+    process = world()
+    given = gather(args.text, args.prompts_file, num_processes=process.size)
+    _check_arguments(args)
+    loaded = _load(args, process)
+    from methods.sampler import Request
+    from methods.sampling_queue import make_queue
+
+    config = loaded.config
+    requests = [Request(prompt, config.SEED, index) for prompt in given.prompts for index in range(args.num_samples)]
+    folder = Path(args.output) if args.output else Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "samples"
+    todo = make_queue(loaded, requests, folder, batch_size=args.batch_size, overwrite=args.overwrite, process=process)
+    name = str(folder) if process.size == 1 else f"{folder}, process {process.rank + 1} of {process.size}"
+    _tell_before(given, todo, name, process)
+    num_written, whole = _work(loaded, todo, is_first=process.is_first)
+    if whole:
+        print(f"{name}: {num_written:,} clips written, {todo.num_kept:,} skipped", file=sys.stderr)
+        return 0
+    left = f"{num_written:,} clips written, {todo.num_missing - num_written:,} left"
+    how = " without --overwrite" if args.overwrite else ""
+    print(f"{name}: interrupted, {left}. Go on with the same command{how}.", file=sys.stderr)
+    return 130
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
     if args.num_samples < 1 or args.batch_size < 1:
         found = f"--num_samples {args.num_samples} --batch_size {args.batch_size}"
         raise ConfigError(f"{found}; wanted at least 1 of each.")
     if args.output and Path(args.output).exists() and not Path(args.output).is_dir():
         raise ConfigError(f"--output {args.output} is a file; wanted a folder for the clips.")
+
+
+def _load(args: argparse.Namespace, process: World) -> LoadedModel:
     flags = {key: getattr(args, flag) for flag, key in SAMPLING_FLAGS.items() if getattr(args, flag) is not None}
+    if process.size > 1:
+        from utils.runtime import take_gpu
+
+        take_gpu(process.local_rank)
     loaded = load_model_of(args, flags)
-    tell(loaded)
+    if process.is_first:
+        tell(loaded)
+    return loaded
+
+
+def _tell_before(given: PromptList, todo: Queue, name: str, process: World) -> None:
+    """What is not done as the command says: once what all processes see, from each what only it does."""
+    if given.repeats and process.is_first:
+        shown = ", ".join(given.repeats[:NUM_SHOWN]) + (", ..." if len(given.repeats) > NUM_SHOWN else "")
+        print(f"prompts given again, made once: {len(given.repeats)} ({shown})", file=sys.stderr)
+    for reason in todo.replaced[:NUM_SHOWN]:
+        print(f"made again: {reason}", file=sys.stderr)
+    if len(todo.replaced) > NUM_SHOWN:
+        print(f"made again: {len(todo.replaced) - NUM_SHOWN:,} more files that are other clips", file=sys.stderr)
+    if todo.num_kept and process.is_first:
+        found = f"{todo.num_kept:,} of {todo.num_kept + todo.num_missing:,} clips are finished"
+        print(f"{name}: {found}; --overwrite makes them again", file=sys.stderr)
+
+
+def _work(loaded: LoadedModel, todo: Queue, *, is_first: bool) -> tuple[int, bool]:
+    """Make what is missing and print every path; how many clips were written, and whether these are all."""
     from tqdm import tqdm
 
-    from methods.sampler import Request, generate, provenances, sampling_settings, write_clips
+    from methods.sampling_queue import work
 
-    config = loaded.config
-    requests = [Request(prompt, config.SEED, index) for prompt in prompts for index in range(args.num_samples)]
-    total = len(requests) * config.INFERENCE_TIMESTEPS
-    with tqdm(total=total, desc="sampling", unit="clip step", dynamic_ncols=True) as bar:
-        clips = generate(
-            loaded.model, loaded.encoder, requests, **sampling_settings(config), batch_size=args.batch_size,
-            on_step=bar.update,
-        )  # fmt: skip
-    folder = Path(args.output) if args.output else Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "samples"
-    for path in write_clips(folder, clips, provenances(loaded, requests, batch_size=args.batch_size)):
-        print(path)
-    return 0
+    num_written, num_clips = 0, todo.num_kept + todo.num_missing
+    total = todo.num_sampled * loaded.config.INFERENCE_TIMESTEPS
+    silent = not is_first or not total
+    try:
+        with tqdm(total=total, desc="sampling", unit="clip step", dynamic_ncols=True, disable=silent) as bar:
+            for path, is_new in work(loaded, todo, on_step=bar.update):
+                num_written += is_new
+                tqdm.write(str(path), file=sys.stdout)  # beside the bar
+                sys.stdout.flush()
+                bar.set_postfix_str(f"{todo.num_kept + num_written:,} of {num_clips:,} clips", refresh=False)
+    except KeyboardInterrupt:
+        return num_written, False
+    return num_written, True

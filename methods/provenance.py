@@ -65,6 +65,12 @@ class Provenance:
 ENVIRONMENT = ("device", "hardware", "precision", "num_threads", "torch", "transformers", "pillow", "version")
 """What may round otherwise on another machine."""
 
+DECIDES = (
+    "prompt", "seed", "index", "checkpoint_sha256", "checkpoint_sha256_of", "sampler", "num_steps", "eta",
+    "guidance_scale", "fps", "precision",
+)  # fmt: skip
+"""Where any of these is another, it is another clip; the rest can change it by roundings alone."""
+
 
 def read(path: Path) -> Provenance:
     """The facts in the comment of the GIF ``path``.

@@ -95,6 +95,10 @@ class TextEncoder:
         padded = nn.utils.rnn.pad_sequence(tokens, batch_first=True)
         return TextFeatures(padded, mask, torch.stack([self._cache[prompt][1] for prompt in prompts]))
 
+    def keep_only(self, prompts: list[str]) -> None:
+        """Drop the results of all others, so that memory does not grow with the number of prompts."""
+        self._cache = {prompt: found for prompt, found in self._cache.items() if prompt in prompts}
+
     def _encode_one(self, prompt: str) -> tuple[Tensor, Tensor]:
         """(L, E) tokens and their mean (E,). One prompt at a time, so that its batch cannot change it."""
         ids = self.tokenizer(prompt, return_tensors="pt")

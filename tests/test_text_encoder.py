@@ -86,6 +86,16 @@ def test_a_prompt_is_encoded_once() -> None:
     assert len(calls) == 2
 
 
+def test_what_is_not_kept_is_forgotten_and_encoded_anew() -> None:
+    fresh = TextEncoder(PACKAGED_ENCODER, max_length=32)
+    calls = []
+    fresh.model.register_forward_hook(lambda *_: calls.append(1))
+    first = fresh.encode(["yes", "no"])
+    fresh.keep_only(["no", "water"])
+    again = fresh.encode(["yes", "no"])
+    assert len(calls) == 3 and torch.equal(first.tokens, again.tokens)
+
+
 def test_a_caption_that_is_too_long_is_cut_and_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     short = TextEncoder(PACKAGED_ENCODER, max_length=6)
     caption = "one two three four five six seven"

@@ -29,6 +29,12 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def take_gpu(local_rank: int) -> None:
+    """Let ``cuda`` mean the GPU of this process from now on: of those it sees the ``local_rank``-th, counted round."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
+
+
 def resolve_precision(setting: str, device: torch.device) -> torch.dtype | None:
     """Autocast dtype of the backbone, or None for float32.
 

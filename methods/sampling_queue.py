@@ -1,0 +1,158 @@
+"""Many clips, batch by batch, each written as soon as its batch is done; what is finished already is not made again.
+
+A clip's bits depend on the shape of its batch (see ``methods/provenance.py``). So batches are cut from the list of all
+requests, whatever is finished and however many processes share them, and one of which a file is missing is sampled
+whole. An interrupted run that goes on, or one on several processes, thus gives the files of an uninterrupted one. The
+price is at most a batch for each process and interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import ConfigError
+from methods import provenance
+from methods.provenance import DECIDES, Provenance, ProvenanceError, shown
+from methods.sampler import (
+    LoadedModel,
+    Request,
+    facts_of,
+    file_name,
+    file_stem,
+    generate,
+    provenances,
+    sampling_settings,
+)
+from utils.gif_blocks import VideoError
+from utils.processes import World
+from utils.video import read_gif, write_gif
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Requests that are sampled together, the file of each, and the places of those whose file is to be written."""
+
+    requests: list[Request]
+    paths: list[Path]
+    missing: list[int]
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The batches of one process, and why files that lie there are made again: one line each."""
+
+    batches: list[Batch]
+    replaced: list[str]
+
+    @property
+    def num_missing(self) -> int:
+        """Clips to be written."""
+        return sum(len(batch.missing) for batch in self.batches)
+
+    @property
+    def num_kept(self) -> int:
+        """Clips that are finished already."""
+        return sum(len(batch.paths) - len(batch.missing) for batch in self.batches)
+
+    @property
+    def num_sampled(self) -> int:
+        """Clips that must be sampled: all of every batch of which one is missing."""
+        return sum(len(batch.requests) for batch in self.batches if batch.missing)
+
+
+def make_queue(
+    loaded: LoadedModel,
+    requests: list[Request],
+    folder: Path,
+    *,
+    batch_size: int,
+    process: World,
+    overwrite: bool = False,
+) -> Queue:
+    """What ``process`` has to do: of all batches every ``size``-th, from the ``rank``-th on, against ``folder``.
+
+    Raises:
+        ConfigError: two prompts share a file name, or a folder has the name of a clip.
+    """
+    _check_names(requests)
+    batches, replaced = [], []
+    for start in range(process.rank * batch_size, len(requests), process.size * batch_size):
+        chosen = requests[start : start + batch_size]
+        wanted = [facts_of(loaded, request) for request in chosen]
+        paths = [folder / file_name(facts) for facts in wanted]
+        shape = loaded.config.INPUT_SHAPE
+        reasons = [to_do(path, facts, shape, overwrite=overwrite) for path, facts in zip(paths, wanted, strict=True)]
+        missing = [place for place, reason in enumerate(reasons) if reason is not None]
+        replaced += filter(None, reasons)
+        batches.append(Batch(chosen, paths, missing))
+    return Queue(batches, replaced)
+
+
+def to_do(
+    path: Path, wanted: Provenance, input_shape: tuple[int, int, int, int], *, overwrite: bool = False
+) -> str | None:
+    """Why ``path`` is to be written, empty if nothing counts there; None if it is the clip ``wanted``, and whole.
+
+    ``input_shape`` is (3, F, H, W). Whole means that every frame decodes; ``reproduce`` compares bits.
+
+    Raises:
+        ConfigError: ``path`` is a folder.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder, and a clip has this name. Move it, or give another --output.")
+    if overwrite or not path.exists():
+        return ""
+    try:
+        found, shape = provenance.read(path), read_gif(path)[0].shape
+    except (VideoError, ProvenanceError) as error:
+        return str(error)
+    for name in DECIDES:
+        ours, theirs = getattr(wanted, name), getattr(found, name)
+        if ours != theirs:
+            return f"{path} is another clip: {name} {shown(theirs, 16)}, wanted {shown(ours, 16)}."
+    size = (*input_shape[1:], 3)
+    return None if shape == size else f"{path} has frames of shape {shape}; wanted {size}."
+
+
+def work(
+    loaded: LoadedModel, todo: Queue, *, on_step: Callable[[int], object] = lambda num_clips: None
+) -> Iterator[tuple[Path, bool]]:
+    """Each file of the queue in order, and whether it has been written just now; one batch is held at a time.
+
+    ``on_step`` is as of ``generate``.
+
+    Raises:
+        VideoError: a clip is not finite, or cannot be written. What was written stays.
+    """
+    for batch in todo.batches:
+        if batch.missing:
+            yield from _make(loaded, batch, on_step)
+        else:
+            yield from ((path, False) for path in batch.paths)
+
+
+def _make(loaded: LoadedModel, batch: Batch, on_step: Callable[[int], object]) -> Iterator[tuple[Path, bool]]:
+    """Sample the whole batch, so that its shape is always the same, and write what is missing of it."""
+    requests, size = batch.requests, len(batch.requests)
+    loaded.encoder.keep_only([request.prompt for request in requests])
+    clips = generate(
+        loaded.model, loaded.encoder, requests, **sampling_settings(loaded.config), batch_size=size, on_step=on_step
+    )
+    facts = provenances(loaded, requests, batch_size=size)
+    for place, path in enumerate(batch.paths):
+        is_missing = place in batch.missing
+        if is_missing:
+            write_gif(path, clips[place], fps=facts[place].fps, comment=facts[place].to_json())
+        yield path, is_missing
+
+
+def _check_names(requests: list[Request]) -> None:
+    """Settings are the same for all of them, so files can meet only where prompts have one stem."""
+    prompts: dict[str, str] = {}
+    for request in requests:
+        other = prompts.setdefault(file_stem(request.prompt), request.prompt)
+        if other != request.prompt:
+            both = f"{shown(other)} and {shown(request.prompt)}"
+            raise ConfigError(f"{both} would have the same file name; sample one of them to another --output.")
