@@ -20,8 +20,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import Config, UserError
+from utils.gif_blocks import read_bytes
 from utils.runtime import generator
-from utils.video import VideoError, frame_indices, from_uint8, read_gif, resize_and_crop
+from utils.video import VideoError, decode_gif, fit_clip, from_uint8
 
 MAX_CAPTION_BYTES = 10_000  # a caption is a sentence; anything longer is another file by mistake
 
@@ -116,12 +117,12 @@ class TextToSignDataset:
         return [(gifs[key], captions[key]) for key in sorted(gifs.keys() & captions.keys())]
 
     def _read(self, gif: Path, num_frames: int, image_size: int) -> np.ndarray:
-        frames, _ = read_gif(gif)
+        frames, _ = decode_gif(gif, read_bytes(gif))
         if len(frames) < 2:
             raise DatasetError(f"{gif}: one frame; wanted a clip of at least 2")
         if len(frames) < num_frames:
             self.remarks.append(f"{gif}: {len(frames)} frames, spread over NUM_FRAMES={num_frames} by repeating some")
-        return resize_and_crop(frames[frame_indices(len(frames), num_frames)], image_size)
+        return fit_clip(frames, num_frames=num_frames, image_size=image_size)
 
 
 _CURE = (

@@ -92,6 +92,17 @@ def resize_and_crop(frames: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(np.ascontiguousarray(f)).resize((size, size), kernel)) for f in square])
 
 
+def fit_clip(frames: np.ndarray, *, num_frames: int, image_size: int) -> np.ndarray:
+    """(F, H, W, 3) uint8 of any size -> the clip that is trained on: ``frame_indices``, then ``resize_and_crop``.
+
+    The result is (num_frames, image_size, image_size, 3) uint8.
+
+    Raises:
+        VideoError: as these two.
+    """
+    return resize_and_crop(frames[frame_indices(len(frames), num_frames)], image_size)
+
+
 def _check_frames(frames: np.ndarray) -> None:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         raise VideoError(f"Frames are {frames.dtype} of shape {frames.shape}; wanted uint8 (F, H, W, 3), none empty.")
@@ -136,12 +147,22 @@ def frame_delays(num_frames: int, *, fps: int) -> list[int]:
 
 
 def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
+    """``decode_gif`` of a file.
+
+    Raises:
+        VideoError: as ``decode_gif``, or the file cannot be read.
+    """
+    return decode_gif(path, read_bytes(path))
+
+
+def decode_gif(path: Path, data: bytes) -> tuple[np.ndarray, list[int]]:
     """(F, H, W, 3) uint8 as a player shows the frames, over white, and the delay of each in ms (0 if none is given).
+
+    ``data`` is what the file at ``path`` holds; errors name the path.
 
     Raises:
         VideoError: not a GIF, empty, cut short, damaged, or too large to be opened safely.
     """
-    data = read_bytes(path)
     outline = scan(path, data)
     width, height, delays = outline.width, outline.height, outline.delays
     check_extent(path, len(delays), height, width)
