@@ -22,9 +22,10 @@ from tqdm import tqdm
 from config import Config, UserError
 from utils.gif_blocks import read_bytes
 from utils.runtime import generator
-from utils.video import VideoError, decode_gif, fit_clip, from_uint8
+from utils.video import VideoError, batch_from_uint8, decode_gif, fit_clip
 
 MAX_CAPTION_BYTES = 10_000  # a caption is a sentence; anything longer is another file by mistake
+STATISTICS_VALUES = 2**18  # of clips at a time, when statistics are taken: 2 MB in float64, which the processor caches
 
 
 class DatasetError(UserError):
@@ -79,7 +80,7 @@ class TextToSignDataset:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Clip:
-        return Clip(from_uint8(self._frames[index]), self.texts[index], self.names[index])
+        return Clip(self.videos([index])[0], self.texts[index], self.names[index])
 
     def frames(self, index: int) -> np.ndarray:
         """(F, H, W, 3) uint8, as it is kept."""
@@ -87,17 +88,21 @@ class TextToSignDataset:
 
     def videos(self, indices: list[int]) -> Tensor:
         """(B, 3, F, H, W) float32 in [-1, 1]."""
-        return torch.stack([self[index].video for index in indices])
+        return batch_from_uint8([self._frames[index] for index in indices])
 
     def statistics(self, indices: list[int]) -> tuple[Tensor, float]:
         """Per-pixel mean over clips and frames (3, 1, H, W) float32, and the deviation of all pixels around it."""
         total = torch.zeros(3, 1, *self._frames[0].shape[1:3], dtype=torch.float64)
         squares = 0.0
-        for index in indices:
-            total += self[index].video.double().mean(1, keepdim=True)
+        size = max(1, STATISTICS_VALUES // self._frames[0].size)
+        parts = [indices[start : start + size] for start in range(0, len(indices), size)]
+        for part in parts:
+            for clip_mean in self.videos(part).double().mean(2, keepdim=True):
+                total += clip_mean
         mean = total / len(indices)
-        for index in indices:
-            squares += float((self[index].video.double() - mean).square().mean())
+        for part in parts:
+            for clip_square in self.videos(part).double().sub_(mean).square_().mean((1, 2, 3, 4)).tolist():
+                squares += clip_square
         return mean.float(), (squares / len(indices)) ** 0.5
 
     def _pairs(self) -> list[tuple[Path, Path]]:

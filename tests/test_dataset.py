@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import dataset
 from config import UserError
 from dataset import (
     MAX_CAPTION_BYTES,
@@ -186,6 +187,30 @@ def test_statistics_are_those_of_numpy_over_the_named_clips(clips_folder: Path) 
     assert mean.shape == (3, 1, 16, 16) and mean.dtype == torch.float32
     np.testing.assert_allclose(mean.numpy(), wanted[0], atol=1e-6)
     assert deviation == pytest.approx(float(np.sqrt(np.square(stack - wanted).mean())), rel=1e-9)
+
+
+def test_statistics_are_bit_for_bit_those_of_one_clip_after_another(
+    clips_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, indices = read(clips_folder), [6, 0, 2, 5, 1]
+    total, squares = torch.zeros(3, 1, 16, 16, dtype=torch.float64), 0.0
+    for index in indices:
+        total += data[index].video.double().mean(1, keepdim=True)
+    mean = total / len(indices)
+    for index in indices:
+        squares += float((data[index].video.double() - mean).square().mean())
+    for values in (1, 3 * data.frames(0).size, 2**20):  # one clip at a time, three, all
+        monkeypatch.setattr(dataset, "STATISTICS_VALUES", values)
+        found = data.statistics(indices)
+        assert torch.equal(found[0], mean.float()) and found[1] == (squares / len(indices)) ** 0.5
+
+
+def test_a_batch_is_bit_for_bit_its_clips(clips_folder: Path) -> None:
+    data, indices = read(clips_folder), [6, 0, 0, 5]
+    batch = data.videos(indices)
+    assert batch.is_contiguous() and torch.equal(batch, torch.stack([data[index].video for index in indices]))
+    levels = data.frames(6).transpose(3, 0, 1, 2).astype(np.float32)
+    assert np.array_equal(batch[0].numpy(), levels / np.float32(127.5) - np.float32(1))
 
 
 # ---- Split and order ------------------------------------------------------------------------------------------------

@@ -64,6 +64,10 @@ def test_wrong_shapes_are_refused_with_the_shape_that_was_wanted():
         v.to_uint8(torch.zeros(2, 3, 4, 8, 8))
     with pytest.raises(v.VideoError, match=r"wanted uint8 \(F, H, W, 3\)"):
         v.from_uint8(np.zeros((4, 8, 8, 3), dtype=np.float32))
+    frames = np.zeros((4, 8, 8, 3), dtype=np.uint8)
+    for clips in ([], [frames, frames[:1]]):
+        with pytest.raises(v.VideoError, match="wanted one or more of one shape"):
+            v.batch_from_uint8(clips)
 
 
 # ---- Frames ---------------------------------------------------------------------------------------------------------

@@ -56,8 +56,24 @@ def from_uint8(frames: np.ndarray) -> Tensor:
     Raises:
         VideoError: another shape or type.
     """
-    _check_frames(frames)
-    return torch.from_numpy(np.array(frames.transpose(3, 0, 1, 2), dtype=np.float32, order="C")) / 127.5 - 1.0
+    return batch_from_uint8([frames])[0]
+
+
+def batch_from_uint8(clips: list[np.ndarray]) -> Tensor:
+    """B clips of one shape (F, H, W, 3) uint8 -> (B, 3, F, H, W) float32, each as ``from_uint8`` makes it.
+
+    Raises:
+        VideoError: another shape or type, or no clip at all.
+    """
+    if len({frames.shape for frames in clips}) != 1:
+        raise VideoError(f"{len(clips)} clips cannot become a batch; wanted one or more of one shape.")
+    for frames in clips:
+        _check_frames(frames)
+    f, h, w, c = clips[0].shape
+    pixels = np.empty((len(clips), c, f, h, w), dtype=np.uint8)  # turned before they grow to four bytes each
+    for row, frames in zip(pixels, clips, strict=True):
+        row[...] = frames.transpose(3, 0, 1, 2)
+    return torch.from_numpy(pixels).float().div_(127.5).sub_(1.0)
 
 
 def frame_indices(num_source: int, num_frames: int) -> np.ndarray:
