@@ -2,7 +2,8 @@
 
 The form is ``NAME.gif`` beside ``NAME.txt``, sub-folders included. Frames are taken evenly over the clip, the shorter
 side is resized, the centre is cropped, transparency is laid on white. A name ``GROUP__REST`` puts a clip into a group
-(a signer, a source video) that the split keeps together. Clips stay in memory as uint8: 196 KB each at 16 x 64 x 64.
+(a signer, a source video) that the split keeps together. Decoded clips are uint8, 196 KB each at 16 x 64 x 64, mapped
+from a file (``utils/clip_cache.py``) or in memory.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import Config, UserError
+from utils.clip_cache import ClipCache
 from utils.gif_blocks import read_bytes
 from utils.runtime import generator
 from utils.video import VideoError, batch_from_uint8, decode_gif, fit_clip
@@ -54,30 +56,33 @@ class TextToSignDataset:
     ``problems`` names every file that was left out with its reason, ``remarks`` what was used but changed.
     """
 
-    def __init__(self, folder: str | Path, *, num_frames: int, image_size: int) -> None:
-        """Decode the whole folder.
+    def __init__(self, folder: str | Path, *, num_frames: int, image_size: int, cache_dir: str | Path = "") -> None:
+        """Read the whole folder; what ``cache_dir`` holds of it is not decoded again. Without one, nothing is kept.
 
         Raises:
             DatasetError: no folder, or no usable pair in it.
+            ConfigError: ``cache_dir`` is a file.
         """
         self.folder = Path(folder)
         self.problems: list[str] = []
         self.remarks: list[str] = []
         self.names: list[str] = []
         self.texts: list[str] = []
-        self._frames: list[np.ndarray] = []  # each (F, H, W, 3) uint8
-        for gif, caption in tqdm(self._pairs(), desc="reading clips", unit="clip", delay=1, leave=False):
-            try:
-                text = read_caption(caption)
-                frames = self._read(gif, num_frames, image_size)
-            except (VideoError, DatasetError) as error:
-                self.problems.append(str(error))
-                continue
-            self.names.append(_name(gif, self.folder))
-            self.texts.append(text)
-            self._frames.append(frames)
+        keys: list[bytes] = []
+        pairs = self._pairs()
+        with ClipCache(cache_dir, self.folder, num_frames=num_frames, image_size=image_size) as cache:
+            for gif, caption in tqdm(pairs, desc="reading clips", unit="clip", delay=1, leave=False):
+                try:
+                    text = read_caption(caption)
+                    keys.append(self._read(gif, cache, num_frames=num_frames, image_size=image_size))
+                except (VideoError, DatasetError) as error:
+                    self.problems.append(str(error))
+                    continue
+                self.names.append(_name(gif, self.folder))
+                self.texts.append(text)
         if not self.names:
             raise DatasetError(f"{self.folder} holds no usable clip. " + _summary(self.problems) + _CURE)
+        self._frames = [cache.frames(key) for key in keys]  # each (F, H, W, 3) uint8
 
     def __len__(self) -> int:
         return len(self.names)
@@ -125,13 +130,20 @@ class TextToSignDataset:
             self.problems.append(f"{gifs.get(key) or captions[key]}: {wanted} beside it")
         return [(gifs[key], captions[key]) for key in sorted(gifs.keys() & captions.keys(), key=PARTS)]
 
-    def _read(self, gif: Path, num_frames: int, image_size: int) -> np.ndarray:
-        frames, _ = decode_gif(gif, read_bytes(gif))
-        if len(frames) < 2:
-            raise DatasetError(f"{gif}: one frame; wanted a clip of at least 2")
-        if len(frames) < num_frames:
-            self.remarks.append(f"{gif}: {len(frames)} frames, spread over NUM_FRAMES={num_frames} by repeating some")
-        return fit_clip(frames, num_frames=num_frames, image_size=image_size)
+    def _read(self, gif: Path, cache: ClipCache, *, num_frames: int, image_size: int) -> bytes:
+        """The key under which the clip is in the cache now: hashed and, if need be, decoded from the same bytes."""
+        data = read_bytes(gif)
+        key = hashlib.sha256(data).digest()
+        num_source = cache.find(key)
+        if num_source is None:
+            frames, _ = decode_gif(gif, data)
+            num_source = len(frames)
+            if num_source < 2:
+                raise DatasetError(f"{gif}: one frame; wanted a clip of at least 2")
+            cache.add(key, fit_clip(frames, num_frames=num_frames, image_size=image_size), num_source=num_source)
+        if num_source < num_frames:
+            self.remarks.append(f"{gif}: {num_source} frames, spread over NUM_FRAMES={num_frames} by repeating some")
+        return key
 
 
 _CURE = (
@@ -144,9 +156,11 @@ def load_dataset(config: Config) -> TextToSignDataset:
     """The dataset that the config names.
 
     Raises:
-        DatasetError: as ``TextToSignDataset``.
+        UserError: as ``TextToSignDataset``.
     """
-    return TextToSignDataset(config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE)
+    return TextToSignDataset(
+        config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE, cache_dir=config.CACHE_DIR
+    )
 
 
 def read_caption(path: Path) -> str:

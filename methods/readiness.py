@@ -81,7 +81,7 @@ def read_clips(config: Config) -> tuple[TextToSignDataset, list[int]]:
     Raises:
         UserError: no folder, no clips, or a file in it that cannot be used.
     """
-    data = load_dataset(config)
+    data = load_dataset(dataclasses.replace(config, CACHE_DIR=""))  # it writes no file
     if data.problems:
         raise CheckError(
             f"DATA_DIR={config.DATA_DIR}: {len(data.problems)} unusable, wanted none: {_some(data.problems)}. "
