@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from models.architectures.tinyfusion import build_tinyfusion
 from models.architectures.unet3d import build_unet3d
 from models.architectures.vit3d import build_vit3d
 from models.architectures.vivit import build_vivit
-from models.text_encoder import TextEncoder, TextFeatures, TextStandardiser
+from models.text_encoder import TextFeatures, TextStandardiser
 from schedulers.noise_schedulers import NoiseSchedule
 from schedulers.samplers import SAMPLERS, Step
 from utils.runtime import autocast, generator
@@ -201,7 +202,14 @@ class Text2Sign(nn.Module):
         return self.unstandardise(x_t)
 
 
-def create_text2sign(config: Config, encoder: TextEncoder) -> Text2Sign:
+class HasWidth(Protocol):
+    """All that the model needs to know of its text encoder: the channels of its features."""
+
+    @property
+    def width(self) -> int: ...
+
+
+def create_text2sign(config: Config, encoder: HasWidth) -> Text2Sign:
     """The model that the config describes, on the CPU, weights drawn from (SEED, "weights")."""
     schedule = NoiseSchedule(config.NOISE_SCHEDULER, config.TIMESTEPS, noise_shift=config.NOISE_SHIFT)
     with torch.random.fork_rng(devices=[]):
