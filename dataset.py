@@ -163,6 +163,16 @@ def load_dataset(config: Config) -> TextToSignDataset:
     )
 
 
+def clip_names(folder: str | Path) -> list[str]:
+    """Names of the pairs in a folder, sorted, by the names of the files alone: none of them is opened."""
+    folder = Path(folder)
+    found: dict[str, set[str]] = {".gif": set(), ".txt": set()}
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in found:
+            found[path.suffix.lower()].add(_name(path, folder))
+    return sorted(found[".gif"] & found[".txt"])
+
+
 def read_caption(path: Path) -> str:
     """The caption in a UTF-8 file, white space folded.
 

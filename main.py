@@ -10,11 +10,11 @@ import argparse
 import os
 import sys
 
-from commands import checkpoints, evaluate, fix_config, prepare_data, reproduce, sample, settings, train
+from commands import checkpoints, evaluate, fix_config, plan, prepare_data, reproduce, sample, settings, train
 from config import UserError
 
 # In the order of --help:
-COMMANDS = (train, sample, reproduce, evaluate, prepare_data, settings, checkpoints, fix_config)
+COMMANDS = (plan, train, sample, reproduce, evaluate, prepare_data, settings, checkpoints, fix_config)
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

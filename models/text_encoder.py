@@ -15,6 +15,7 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -142,13 +143,43 @@ class TextStandardiser(nn.Module):
         return TextFeatures(tokens * text.mask[..., None], text.mask, pooled)
 
 
+class EncoderShape(NamedTuple):
+    """Channels of an encoder's features, and the bytes that its weights take, in float32."""
+
+    width: int
+    num_bytes: int
+
+
+def encoder_shape(name: str) -> EncoderShape | None:
+    """By the encoder's description alone, no weights read; None if that is not on this machine.
+
+    Raises:
+        TextEncoderError: no installed package of that name.
+    """
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    try:
+        config = transformers.AutoConfig.from_pretrained(_source(name), local_files_only=True)
+        with torch.device("meta"):
+            model = transformers.AutoModel.from_config(config)
+    except (OSError, ValueError):
+        return None
+    return EncoderShape(config.hidden_size, 4 * sum(p.numel() for p in model.parameters()))
+
+
+def _source(name: str) -> str:
+    """A package's folder, or the name as it is."""
+    return _package_folder(name.removeprefix("package:")) if name.startswith("package:") else name
+
+
 def _load(name: str) -> tuple:
     import transformers
     from safetensors import SafetensorError
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    source = _package_folder(name.removeprefix("package:")) if name.startswith("package:") else name
+    source = _source(name)
     attempts = [True] if Path(source).is_dir() or not _hub_reachable() else [True, False]
     for local_only in attempts:  # what is on disk first: a hub that is down must not stop a run
         try:

@@ -20,7 +20,7 @@ from tests.conftest import command_settings, files_below
 from utils.video import read_gif
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "sample", "reproduce", "evaluate", "prepare-data", "config", "checkpoints", "fix-config")
+COMMANDS = ("plan", "train", "sample", "reproduce", "evaluate", "prepare-data", "config", "checkpoints", "fix-config")
 
 
 # ---- Help and config ------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import platform
 import resource
 import sys
@@ -12,6 +13,10 @@ from pathlib import Path
 import torch
 
 from config import Config, ConfigError
+
+CONTAINER_LIMITS = tuple(
+    Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory/memory.limit_in_bytes")
+)  # versions 2 and 1
 
 
 def resolve_device(name: str) -> torch.device:
@@ -110,6 +115,20 @@ def memory_gib(device: torch.device) -> dict[str, float]:
         found["mps"] = torch.mps.current_allocated_memory()
         found["mps_reserved"] = torch.mps.driver_allocated_memory()
     return {name: size / 2**30 for name, size in found.items()}
+
+
+def memory_bytes(device: torch.device) -> int:
+    """All memory of a device that is here: a GPU's own, or what the host lets this process have."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory()
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([installed, *(int(found) for found in map(_read_text, CONTAINER_LIMITS) if found.isdecimal())])
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text().strip() if path.is_file() else ""
 
 
 def synchronise(device: torch.device) -> None:

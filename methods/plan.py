@@ -1,0 +1,164 @@
+"""``plan``: everything about a config that can be known before anything is rented, downloaded or trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from config import Config
+from dataset import DatasetError, clip_names, split
+from methods.memory_plan import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
+from methods.memory_trace import Peak
+from methods.sampler import BATCH_SIZE
+from methods.time_plan import Speed, measure_speed
+from methods.watch import NUM_RANKED
+from models.text_encoder import EncoderShape, encoder_shape
+from utils import runtime
+
+ASSUMED_WIDTH = 768  # channels of DistilBERT, BERT and most of their family
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked for beside the config: clips sampled at a time, tokens of a caption, bytes of the planned device
+    (None: as this machine's has), the share of the matmul rate to reckon with (None: measured)."""
+
+    num_sampled: int = BATCH_SIZE
+    num_tokens: int | None = None  # None: TEXT_MAX_LENGTH, the most that a caption can have
+    memory: int | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer. Memory in bytes; ``host`` lies beside the device, or on it if it is the CPU."""
+
+    config: Config
+    place: Place
+    question: Question
+    num_tokens: int
+    encoder: EncoderShape | None  # None: not on this machine
+    training: TrainingPlan
+    sampling: Peak
+    num_between: int  # clips that pass at once between steps: previews, ranking, validation; 0: none do
+    between: int
+    host: dict[str, int]
+    num_clips: int  # training clips; 0: none found
+    speed: Speed | None  # None: the device is not here
+    memory: int | None  # of the device; None: not known
+    levers: list[tuple[dict[str, object], int]]  # only where it does not fit
+
+    @property
+    def on_device(self) -> int:
+        """Tensors on the device, at most, while training."""
+        return max(self.training.peak.num_bytes, self.between)
+
+    @property
+    def needed(self) -> int:
+        """The most that the device's memory must hold while training; on a CPU with what the host holds beside it."""
+        return self.on_device + (sum(self.host.values()) if self.place.device.type == "cpu" else 0)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """0 if there are no clips."""
+        return math.ceil(self.num_clips / (self.config.BATCH_SIZE * self.config.GRADIENT_ACCUMULATION_STEPS))
+
+
+def make_plan(config: Config, question: Question) -> Plan:
+    """Trace a step and a sampling, time a slice, and look for what spares memory if it does not fit.
+
+    Raises:
+        UserError: the config cannot be trained, whatever the machine.
+    """
+    place = place_of(config)
+    encoder = encoder_shape(config.TEXT_ENCODER)
+    sizes = {
+        "text_width": encoder.width if encoder else ASSUMED_WIDTH,
+        "num_tokens": question.num_tokens or config.TEXT_MAX_LENGTH,
+    }
+    training = plan_training(config, place, **sizes)
+    sampling = plan_sampling(config, place, num_clips=question.num_sampled, **sizes)
+    num_clips = num_training_clips(config)
+    plan = Plan(
+        config=config,
+        place=place,
+        question=question,
+        num_tokens=sizes["num_tokens"],
+        encoder=encoder,
+        training=training,
+        sampling=sampling,
+        num_between=clips_between_steps(config),
+        between=memory_between_steps(config, place, training, sizes, known={question.num_sampled: sampling}),
+        host=_host(config, training, encoder, num_clips),
+        num_clips=num_clips,
+        speed=_speed(config, place, question, sizes),
+        memory=question.memory or (runtime.memory_bytes(place.device) if place.present else None),
+        levers=[],
+    )
+    if plan.memory is not None and plan.needed > plan.memory:
+        plan.levers.extend(_try_levers(plan, sizes))
+    return plan
+
+
+def clips_between_steps(config: Config) -> int:
+    """The most clips that go through the model at once, without gradients, between two steps of a training."""
+    return max(
+        min(config.NUM_PREVIEWS, BATCH_SIZE) if config.SAMPLE_EVERY_EPOCHS else 0,
+        NUM_RANKED if config.RANK_EVERY_EPOCHS else 0,
+        min(config.BATCH_SIZE, config.NUM_VALIDATION_CLIPS) if config.VALIDATE_EVERY_EPOCHS else 0,
+    )
+
+
+def memory_between_steps(
+    config: Config, place: Place, training: TrainingPlan, sizes: dict[str, int], *, known: dict[int, Peak]
+) -> int:
+    """Bytes while they pass: the model runs on averaged weights, its own and the moments wait beside them.
+
+    ``known``: number of clips -> peak of sampling them with this config, so that it is not traced twice.
+    """
+    num_clips = clips_between_steps(config)
+    if not num_clips:
+        return 0
+    passing = known.get(num_clips) or plan_sampling(config, place, num_clips=num_clips, **sizes)
+    return passing.num_bytes + 3 * BYTES * training.num_trainable
+
+
+def _try_levers(plan: Plan, sizes: dict[str, int]) -> list[tuple[dict[str, object], int]]:
+    """(what is changed, bytes on the device then) of each lever alone; last all of them, where there are several."""
+    changes = levers(plan.config, plan.place)
+    if plan.between > plan.training.peak.num_bytes:
+        changes.append({"RANK_EVERY_EPOCHS": 0, "NUM_PREVIEWS": 1})
+    if len(changes) > 1:
+        changes.append({key: value for change in changes for key, value in change.items()})
+    tried = []
+    for change in changes:
+        config = replace(plan.config, **change)
+        training = plan_training(config, plan.place, **sizes)
+        between = memory_between_steps(config, plan.place, training, sizes, known={})
+        tried.append((change, max(training.peak.num_bytes, between)))
+    return tried
+
+
+def num_training_clips(config: Config) -> int:
+    """By the names of the files alone; 0 if there are none, or the split does not fit them."""
+    names = clip_names(config.DATA_DIR) if Path(config.DATA_DIR).is_dir() else []
+    try:
+        return len(split(config, names)[0]) if names else 0
+    except DatasetError:
+        return 0
+
+
+def _host(config: Config, training: TrainingPlan, encoder: EncoderShape | None, num_clips: int) -> dict[str, int]:
+    parts = {
+        "averaged weights (EMA)": training.host_average,
+        "text encoder": encoder.num_bytes if encoder else 0,
+        "training clips, 8 bits": num_clips * math.prod(config.INPUT_SHAPE),
+    }
+    return {name: size for name, size in parts.items() if size}
+
+
+def _speed(config: Config, place: Place, question: Question, sizes: dict[str, int]) -> Speed | None:
+    if not place.present:
+        return None
+    return measure_speed(config, place, share=question.share, **sizes)

@@ -1,0 +1,164 @@
+"""A plan in words and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from methods.memory_trace import UPDATE
+from methods.plan import ASSUMED_WIDTH, Plan
+
+GIB = 2**30
+CUDA_CONTEXT = "CUDA's own context (about 0.5 GiB) is not counted and comes on top"
+WIDTH = 42  # characters of a row's name
+
+
+def as_text(plan: Plan) -> str:
+    """A table for a tired reader; the verdict is its last line."""
+    parts = (_head(plan), _training(plan), _beside(plan), _arithmetic(plan), _time(plan), _verdict(plan))
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def as_json(plan: Plan) -> dict[str, object]:
+    """Plain types; bytes, seconds, operations."""
+    training, speed = plan.training, plan.speed
+    return {
+        "model": plan.config.MODEL_NAME,
+        "parameters": training.num_parameters,
+        "trainable_parameters": training.num_trainable,
+        "device": plan.place.device.type,
+        "device_present": plan.place.present,
+        "operators_of": plan.place.traced.type,
+        "precision": _precision(plan),
+        "text_width": plan.encoder.width if plan.encoder else ASSUMED_WIDTH,
+        "text_encoder_known": plan.encoder is not None,
+        "num_tokens": plan.num_tokens,
+        "training_peak": dataclasses.asdict(training.peak),
+        "sampling_peak": {"num_clips": plan.question.num_sampled, **dataclasses.asdict(plan.sampling)},
+        "between_steps": {"num_clips": plan.num_between, "num_bytes": plan.between},
+        "host": plan.host,
+        "needed": plan.needed,
+        "memory": plan.memory,
+        "fits": None if plan.memory is None else plan.needed <= plan.memory,
+        "levers": [{"set": changes, "num_bytes": found} for changes, found in plan.levers],
+        "flops_by_phase": training.flops_by_phase,
+        "flops_by_kind": training.flops_by_kind,
+        "matmul_rate": speed.matmul_rate if speed else None,
+        "share": speed.share if speed else None,
+        "share_measured_on": speed.measured_on if speed else "",
+        "seconds_at_matmul_rate": speed.floor(training) if speed else None,
+        "seconds_per_step": speed.expected(training) if speed else None,
+        "training_clips": plan.num_clips,
+        "steps_per_epoch": plan.steps_per_epoch,
+    }
+
+
+def _head(plan: Plan) -> list[str]:
+    config, training = plan.config, plan.training
+    frozen = training.num_parameters - training.num_trainable
+    trained = f", {training.num_trainable / 1e6:,.1f} M of them trained" if frozen else ""
+    c, f, h, w = config.INPUT_SHAPE
+    accumulated = config.GRADIENT_ACCUMULATION_STEPS
+    times = f" x {accumulated} accumulated" if accumulated > 1 else ""
+    lines = [
+        f"{config.MODEL_NAME}: {training.num_parameters / 1e6:,.1f} M parameters{trained}",
+        f"clips: {config.BATCH_SIZE}{times}, of {f} frames of {h} x {w} px; captions of {plan.num_tokens} tokens",
+        f"planned for: {plan.place.device.type}, {_precision(plan)}",
+    ]
+    if not plan.place.present:
+        lines[-1] += "; it is not here, so this is reckoned with the CPU's operators"
+    if plan.encoder is None:
+        lines.append(
+            f"not known: TEXT_ENCODER={config.TEXT_ENCODER} is not on this machine; {ASSUMED_WIDTH} channels are "
+            "assumed, and its own memory is not counted"
+        )
+    return lines
+
+
+def _training(plan: Plan) -> list[str]:
+    peak = plan.training.peak
+    where = "in the update" if peak.phase == UPDATE else f"in the {peak.phase} pass"
+    rows = [_row("memory of a training step", "GiB"), *(_row(f"  {kind}", _gib(n)) for kind, n in peak.parts.items())]
+    return [*rows, _row(f"  peak, {where}", _gib(peak.num_bytes))]
+
+
+def _beside(plan: Plan) -> list[str]:
+    on_cpu = plan.place.device.type == "cpu"
+    rows = [_row(f"  {name}", _gib(size)) for name, size in plan.host.items()]
+    if rows:
+        rows = [_row("beside it" if on_cpu else "on the host", "GiB"), *rows]
+    if plan.num_between:
+        clips = f"{plan.num_between} clips" if plan.num_between > 1 else "1 clip"
+        rows.append(_row(f"previews, ranking: {clips} between steps", _gib(plan.between)))
+    rows.append(
+        _row(f"sampling afterwards, {plan.question.num_sampled} clips at a time", _gib(plan.sampling.num_bytes))
+    )
+    return rows
+
+
+def _arithmetic(plan: Plan) -> list[str]:
+    training = plan.training
+    phases = ", ".join(f"{phase} {n / 1e12:.3g}" for phase, n in training.flops_by_phase.items())
+    kinds = ", ".join(f"{kind} {n / training.num_flops:.0%}" for kind, n in training.flops_by_kind.items())
+    return [f"operations of a step: {training.num_flops / 1e12:.3g} TFLOP ({phases}): {kinds}"]
+
+
+def _time(plan: Plan) -> list[str]:
+    config, speed, training = plan.config, plan.speed, plan.training
+    if speed is None:
+        return [f"seconds of a step: not known, {plan.place.device.type} is not on this machine"]
+    rate = f"{speed.matmul_rate / 1e12:.3g} TFLOP/s"
+    floor = f"seconds of a step: at least {speed.floor(training):.3g}, if all of it ran at the matmul rate of {rate}"
+    seconds = speed.expected(training)
+    if seconds is None:
+        return [floor, "expected: not measured, the smallest slice takes too long; say --share 0.5 to reckon with half"]
+    how = f"measured on {speed.measured_on}" if speed.measured_on else "as --share says"
+    lines = [floor, f"expected: {seconds:.3g} at {speed.share:.0%} of that rate, {how}"]
+    if plan.num_clips:
+        epoch = plan.steps_per_epoch * seconds
+        lines += [
+            f"an epoch: {plan.steps_per_epoch:,} steps for {plan.num_clips:,} clips, {_duration(epoch)}",
+            f"all {config.NUM_EPOCHS:,} epochs: {_duration(epoch * config.NUM_EPOCHS)}, without previews and saving",
+        ]
+    else:
+        lines.append(f"an epoch: not known, DATA_DIR={config.DATA_DIR} holds no pairs of GIF and TXT")
+    return lines
+
+
+def _verdict(plan: Plan) -> list[str]:
+    device = plan.place.device.type
+    top = {"cuda": f"; {CUDA_CONTEXT}", "cpu": "; Python and torch themselves come on top"}.get(device, "")
+    if plan.memory is None:
+        return [
+            f"needs {_gib(plan.needed)} GiB of {device} memory{top}. Say --memory 8 to ask whether 8 GiB are enough"
+        ]
+    spare = plan.memory - plan.needed
+    if spare >= 0:
+        return [f"fits: needs {_gib(plan.needed)} of {_gib(plan.memory)} GiB, {_gib(spare)} to spare{top}"]
+    lines = [_row("what would help", "GiB saved")]
+    for changes, found in plan.levers:
+        saved = plan.on_device - found
+        fits = " (fits)" if plan.needed - saved <= plan.memory else ""
+        flags = " ".join(f"--set {key}={value}" for key, value in changes.items())
+        lines.append(f"  {_gib(saved):>6}  {flags}{fits}")
+    return [*lines, f"does not fit: needs {_gib(plan.needed)} of {_gib(plan.memory)} GiB, {_gib(-spare)} too much{top}"]
+
+
+def _precision(plan: Plan) -> str:
+    return str(plan.place.dtype or torch.float32).removeprefix("torch.")
+
+
+def _row(name: str, value: str) -> str:
+    return f"{name:<{WIDTH}} {value:>8}"
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / GIB:.2f}" if num_bytes >= GIB / 100 else f"{num_bytes / GIB:.4f}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} seconds"

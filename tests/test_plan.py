@@ -1,0 +1,148 @@
+"""``plan`` on the command line: what it says, what it is as JSON, and where it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from config import Config, make_config
+from dataset import clip_names, load_dataset
+from main import main
+from methods.plan import Question, clips_between_steps, make_plan, num_training_clips
+from methods.plan_text import as_json, as_text
+from models.text_encoder import TextEncoder, TextEncoderError, encoder_shape
+from presets import PACKAGED_ENCODER
+from tests.conftest import command_settings
+from utils import runtime
+
+GIB = 2**30
+ABSENT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+
+
+def test_the_table_says_what_takes_the_memory_how_long_it_takes_and_that_it_fits(
+    tmp_path: Path, clips_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", *command_settings(tmp_path, clips_folder)]) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "tinyfusion DiT-XXS/8", "planned for: cpu, float32", "  weights ", "  gradients ", "  optimiser's moments",
+        "  averaged weights (EMA)", "  peak, in the ", "  text encoder", "sampling afterwards, 8 clips at a time",
+        "operations of a step", "linear layers", "at least", "expected", "an epoch: 4 steps for 8 clips",
+    ):  # fmt: skip
+        assert words in out, words
+    assert out.splitlines()[-1].startswith("fits: needs ")
+    assert max(map(len, out.splitlines())) <= 140
+
+
+def test_json_has_the_same_in_bytes_and_seconds(
+    tmp_path: Path, clips_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", *command_settings(tmp_path, clips_folder), "--json", "--share", "0.5"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sum(found["training_peak"]["parts"].values()) == found["training_peak"]["num_bytes"]
+    assert found["fits"] is True and found["needed"] <= found["memory"] and found["levers"] == []
+    assert (found["share"], found["steps_per_epoch"], found["training_clips"]) == (0.5, 4, 8)
+    assert found["seconds_per_step"] == pytest.approx(2 * found["seconds_at_matmul_rate"])
+    assert found["text_width"] == 384 and found["text_encoder_known"] is True
+
+
+def test_where_it_does_not_fit_levers_are_tried_one_by_one_and_together(debug_config: Callable[..., Config]) -> None:
+    config = debug_config(BATCH_SIZE=8, NUM_FRAMES=16, GRADIENT_CHECKPOINTING=False, TINYFUSION_FRAME_CHUNK_SIZE=16)
+    plan = make_plan(config, Question(memory=2**20, share=0.5))
+    assert plan.needed > plan.memory
+    changes = [change for change, _ in plan.levers]
+    assert changes[0] == {"GRADIENT_CHECKPOINTING": True} and len(changes) > 2
+    assert changes[-1] == {key: value for change in changes[:-1] for key, value in change.items()}
+    assert plan.levers[-1][1] < plan.on_device  # all of them together
+    lines = as_text(plan).splitlines()
+    assert lines[-1].startswith("does not fit: needs ") and "too much" in lines[-1]
+    assert any("--set GRADIENT_CHECKPOINTING=True" in line for line in lines)
+    assert as_json(plan)["fits"] is False
+
+
+def test_a_lever_that_is_enough_is_marked(debug_config: Callable[..., Config]) -> None:
+    config = debug_config(BATCH_SIZE=8, NUM_FRAMES=16, GRADIENT_CHECKPOINTING=False)
+    needed = make_plan(config, Question(share=0.5)).needed
+    text = as_text(make_plan(config, Question(memory=needed - 1, share=0.5)))
+    assert "(fits)" in text and "what would help" in text
+
+
+@ABSENT_GPU
+def test_an_absent_gpu_is_planned_for_without_seconds(
+    tmp_path: Path, clips_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = command_settings(tmp_path, clips_folder, DEVICE="cuda", MIXED_PRECISION="auto")
+    assert main(["plan", *flags]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("planned for: cuda, bfloat16; it is not here") for line in lines)
+    assert any("seconds of a step: not known" in line for line in lines)
+    assert "CUDA's own context" in lines[-1] and "--memory 8" in lines[-1]
+    assert main(["plan", *flags, "--memory", "8"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("fits: needs ")
+
+
+def test_an_encoder_that_is_not_here_is_assumed_and_said(debug_config: Callable[..., Config]) -> None:
+    plan = make_plan(debug_config(TEXT_ENCODER="nobody/nothing"), Question(share=0.5))
+    assert plan.encoder is None and "text encoder" not in plan.host
+    text = as_text(plan)
+    assert "TEXT_ENCODER=nobody/nothing is not on this machine; 768 channels are assumed" in text
+
+
+def test_without_clips_no_epoch_is_reckoned(debug_config: Callable[..., Config], tmp_path: Path) -> None:
+    text = as_text(make_plan(debug_config(DATA_DIR=str(tmp_path / "none")), Question(share=0.5)))
+    assert f"an epoch: not known, DATA_DIR={tmp_path / 'none'}" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--memory", "0"], "--memory 0; wanted GiB above 0"),
+        (["--memory", "nan"], "--memory nan; wanted GiB above 0"),
+        (["--batch_size", "0"], "--batch_size 0; wanted 1 clip or more"),
+        (["--tokens", "99"], "--tokens 99; wanted 1 to 32, the TEXT_MAX_LENGTH"),
+        (["--share", "1.5"], "--share 1.5; wanted a share above 0"),
+        (["--set", "MODEL_ARCHITECTURE=dit3d", "--set", "TINYFUSION_FREEZE_BACKBONE=True"], "nothing is published for"),
+        (["--set", "TEXT_ENCODER=package:nothing_of_this_name"], "no installed package of that name"),
+        (["--set", "DEVICE=cpu", "--set", "MIXED_PRECISION=fp16"], "fp16 needs a GPU"),
+    ],
+)
+def test_a_mistake_is_one_line(flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--preset", "debug", *flags]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+
+
+# ---- What is looked up ----------------------------------------------------------------------------------------------
+
+
+def test_the_encoders_shape_is_that_of_the_loaded_encoder(encoder: TextEncoder) -> None:
+    found = encoder_shape(PACKAGED_ENCODER)
+    assert found.width == encoder.width
+    assert found.num_bytes == sum(p.nbytes for p in encoder.model.parameters())
+    assert encoder_shape("nobody/nothing") is None
+    with pytest.raises(TextEncoderError, match="no installed package"):
+        encoder_shape("package:nothing_of_this_name")
+
+
+def test_names_are_those_of_the_dataset(debug_config: Callable[..., Config], clips_folder: Path) -> None:
+    config = debug_config()
+    assert clip_names(config.DATA_DIR) == sorted(load_dataset(config).names)
+    assert num_training_clips(config) == 8
+    assert num_training_clips(debug_config(VALIDATION_FRACTION=0.5)) == 4
+    assert num_training_clips(debug_config(SPLIT_FILE=str(clips_folder / "none.json"))) == 0
+
+
+def test_clips_between_steps_are_the_most_that_any_interval_asks_for() -> None:
+    never = {"SAMPLE_EVERY_EPOCHS": 0, "RANK_EVERY_EPOCHS": 0, "VALIDATE_EVERY_EPOCHS": 0}
+    assert clips_between_steps(make_config("debug", never)) == 0
+    assert clips_between_steps(make_config("debug", {**never, "SAMPLE_EVERY_EPOCHS": 1, "NUM_PREVIEWS": 3})) == 3
+    assert clips_between_steps(make_config("debug", {**never, "RANK_EVERY_EPOCHS": 1})) == 8
+    assert clips_between_steps(make_config("debug", {**never, "VALIDATE_EVERY_EPOCHS": 1, "BATCH_SIZE": 5})) == 2
+
+
+def test_the_memory_of_the_host_is_within_what_is_installed() -> None:
+    assert 2**28 < runtime.memory_bytes(torch.device("cpu")) < 2**50
