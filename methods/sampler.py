@@ -70,7 +70,7 @@ def load_model(path: Path, overrides: dict[str, object] | None = None) -> Loaded
                 f"Leave {key} out: a checkpoint's model cannot be changed by --set."
             )
     device, dtype = runtime.prepare(config)
-    encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH)
+    encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
     check_encoder(content["encoder"], encoder, path)
     model = create_text2sign(config, encoder)
     load_weights(model, {**content["model"], **(content["ema"] or {})}, path)

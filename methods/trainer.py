@@ -51,7 +51,7 @@ class Trainer:
         self.data = load_dataset(config)
         _tell(self.data)
         self.training, self.validation = split(config, self.data.names)
-        self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH)
+        self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
         self.model = create_text2sign(config, self.encoder)
         if content is None:
             initialise_backbone(self.model, config)

