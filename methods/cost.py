@@ -7,7 +7,6 @@ import time
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from config import Config, make_config
 from diffusion.text2sign import Text2Sign, create_text2sign
@@ -25,6 +24,8 @@ def training_flops(model: Text2Sign, *, num_clips: int, num_tokens: int) -> floa
     So what GRADIENT_CHECKPOINTING recomputes is counted again and frozen parameters cost no weight gradient. Counted
     on a copy without memory (device ``meta``): nothing is computed, no gradient touched.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # brings triton and torch's compiler
+
     backbone = meta_copy(model.backbone)
     x_t = torch.empty(num_clips, *model.clip_shape, device="meta")
     t = torch.empty(num_clips, dtype=torch.int64, device="meta")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
 import re
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
-import transformers
 from torch import Tensor
 
 from config import VERSION, Config, make_config, model_keys
@@ -200,7 +200,7 @@ def environment(model: Text2Sign) -> dict[str, str | int]:
         "precision": str(model.autocast_dtype or torch.float32).removeprefix("torch."),
         "num_threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
-        "transformers": transformers.__version__,
+        "transformers": importlib.metadata.version("transformers"),
         "pillow": PIL.__version__,
         "version": VERSION,
     }

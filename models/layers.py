@@ -11,7 +11,6 @@ import torch
 from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from external.TinyFusion.attention import SHORT_SEQUENCE, SelfAttention, attend
 from external.TinyFusion.dit import TimestepEmbedder
@@ -46,6 +45,8 @@ def xavier(module: nn.Module) -> None:
 def maybe_checkpoint(function: nn.Module, *inputs: Tensor, enabled: bool) -> Tensor:
     """``function(*inputs)``, recomputed in the backward pass if ``enabled``; the numbers are the same."""
     if enabled and torch.is_grad_enabled():
+        from torch.utils.checkpoint import checkpoint  # brings torch's compiler
+
         return checkpoint(function, *inputs, use_reentrant=False)
     return function(*inputs)
 

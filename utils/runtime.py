@@ -72,7 +72,8 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.Abst
 
 def set_determinism(deterministic: bool) -> None:
     """Allow only bitwise reproducible kernels (CUDA also needs CUBLAS_WORKSPACE_CONFIG=:4096:8), or any."""
-    torch.use_deterministic_algorithms(deterministic)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports torch's compiler
+        torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
 
 
