@@ -1,1 +1,1 @@
-"""Models that others published, rewritten here. Each package imports ``config``, torch and timm only."""
+"""Models that others published, rewritten here. Each package imports ``config`` and torch only."""

@@ -23,7 +23,7 @@ __all__ = ["ClipPair", "render", "write_html"]
 
 NOT_MEASURED = "not measured"
 NO_NETWORK = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-PACKAGES = ("torch", "diffusers", "transformers", "timm", "numpy", "pillow")
+PACKAGES = ("torch", "diffusers", "transformers", "numpy", "pillow")
 SCORE_HEADER = ("measure", "beats guessing?", "right", "share", "95 % interval", "chance", "95 % of guessing")
 SCORES = (  # key, or keys one inside the other -> name
     (("prompt_ranking",), "prompt ranking, all captions"),

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 
 import torch
-from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 from torch.nn import functional
 
-from external.TinyFusion.attention import SHORT_SEQUENCE, SelfAttention, attend
+from external.TinyFusion.attention import attend
 from external.TinyFusion.dit import TimestepEmbedder
+from external.TinyFusion.vit import Attention
 from models.text_encoder import TextFeatures
 
 
@@ -49,11 +49,6 @@ def maybe_checkpoint(function: nn.Module, *inputs: Tensor, enabled: bool) -> Ten
 
         return checkpoint(function, *inputs, use_reentrant=False)
     return function(*inputs)
-
-
-def choose_attention(attention: Attention, *, sequence_length: int) -> None:
-    """For timm's own blocks what ``attend`` does for ours: plain products for short sequences, else fused."""
-    attention.fused_attn = sequence_length > SHORT_SEQUENCE
 
 
 class CrossAttention(nn.Module):
@@ -107,7 +102,7 @@ class SpaceTimeAdapter(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.down = nn.Linear(width, adapter_width)
         self.norm_time = nn.LayerNorm(adapter_width, eps=1e-6)
-        self.temporal = SelfAttention(adapter_width, num_heads)
+        self.temporal = Attention(adapter_width, num_heads)
         self.norm_text = nn.LayerNorm(adapter_width, eps=1e-6)
         self.cross = CrossAttention(adapter_width, num_heads)
         self.up = nn.Linear(adapter_width, width)

@@ -17,7 +17,6 @@ from benchmarks.workload import TrainingStep, Workload, preset
 from diffusion.text2sign import Text2Sign
 from external.TinyFusion.dit import DiTBlock
 from methods.cost import meta_copy
-from models.layers import choose_attention
 from models.text_encoder import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 
@@ -39,7 +38,6 @@ def test_a_linear_layer_costs_two_operations_a_weight_and_row() -> None:
 def test_a_block_costs_its_products_and_attention_in_closed_form(tokens: int) -> None:
     b, d = 3, 64
     block = DiTBlock(d, num_heads=2)
-    choose_attention(block.attn, sequence_length=tokens)
     block = meta_copy(block)
     x, modulation = torch.empty(b, tokens, d, device="meta"), torch.empty(b, 6, d, device="meta")
     layers = 2 * b * tokens * (3 + 1 + 4 + 4) * d * d

@@ -1,4 +1,4 @@
-"""Softmax attention by the fastest of three ways to reckon the same formula. Imports torch and timm only.
+"""Softmax attention by the fastest of three ways to reckon the same formula. Imports torch only.
 
 On a GPU the fused kernel. On a CPU, whose fused kernel is slow in bfloat16 (``benchmarks/attention.py``): plain
 products for short sequences; for long ones, where no gradient is wanted, plain products for a few heads at a time, so
@@ -8,7 +8,6 @@ that their scores stay in the cache. A gradient would keep all scores, so traini
 from __future__ import annotations
 
 import torch
-from timm.models.vision_transformer import Attention
 from torch import Tensor
 from torch.nn import functional
 
@@ -43,16 +42,3 @@ def _few_heads_at_a_time(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     size = max(1, CACHED_SCORES // (q.shape[2] * k.shape[2]))
     groups = zip(*(part.split(size) for part in heads), strict=True)
     return torch.cat([_plain(*group) for group in groups]).unflatten(0, q.shape[:2])
-
-
-class SelfAttention(Attention):
-    """timm's multi-head self-attention, with its parameters and their names, through ``attend``."""
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__(width, num_heads=num_heads, qkv_bias=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, N, D) -> (B, N, D)."""
-        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, self.head_dim))  # (B, N, 3, H, d)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, N, d)
-        return self.proj(attend(q, k, v).transpose(1, 2).flatten(2))

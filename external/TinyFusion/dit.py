@@ -3,7 +3,7 @@
 One model, in parts that a wrapper can drive: whatever depends only on the clip (timestep embedding, adaLN modulation)
 comes apart from whatever depends on the tokens, so that a video needs it once per clip and not once per frame. State
 dict names and shapes are the published ones, so that published weights load key for key (``weights.py``).
-Written from the papers on timm's layers. Imports ``config``, torch and timm only.
+Written from the papers. Imports ``config`` and torch only, beside this package's own.
 
 Example::
 
@@ -15,15 +15,13 @@ Example::
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 import torch
-from timm.models.vision_transformer import Mlp, PatchEmbed
 from torch import Tensor, nn
 
 from config import ConfigError
-from external.TinyFusion.attention import SelfAttention
+from external.TinyFusion.vit import Attention, Mlp, PatchEmbed
 
 VARIANTS: dict[str, tuple[int, int, int]] = {  # name -> (depth, hidden_size, num_heads)
     "D7": (7, 1152, 16),  # Fang et al. 2024: XL with a quarter of its blocks
@@ -161,9 +159,9 @@ class DiTBlock(Modulated):
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__(hidden_size, 6)
         self.norm1 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=LAYER_NORM_EPS)
-        self.attn = SelfAttention(hidden_size, num_heads)
+        self.attn = Attention(hidden_size, num_heads)
         self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=LAYER_NORM_EPS)
-        self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), act_layer=partial(nn.GELU, approximate="tanh"))
+        self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), approximate="tanh")
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         """Tokens (B, N, D) and ``self.modulation(c)`` (B, 6, D) -> tokens (B, N, D)."""
@@ -215,7 +213,7 @@ class DiT(nn.Module):
         self.num_heads = num_heads
         self.num_classes = num_classes
         self.grid_size = input_size // patch_size  # patches along one side
-        self.x_embedder = PatchEmbed(input_size, patch_size, in_channels, hidden_size, bias=True)
+        self.x_embedder = PatchEmbed(patch_size, in_channels, hidden_size)
         self.t_embedder = TimestepEmbedder(hidden_size)
         self.y_embedder = LabelEmbedder(num_classes, hidden_size) if num_classes else None
         # A buffer: saved under the published name, never trained.

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from config import Config
-from external.TinyFusion.attention import SelfAttention
 from external.TinyFusion.dit import fitted_positions
+from external.TinyFusion.vit import Attention
 from models.layers import Conditioning, TextAttention, fitted_frames, maybe_checkpoint, xavier, zero
 from models.text_encoder import TextFeatures
 from utils.video import batch_to_frames, frames_to_batch
@@ -57,8 +57,8 @@ class FactorisedAttention(nn.Module):
         super().__init__()
         num_heads = width // HEAD_WIDTH
         self.norm_space, self.norm_time = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.space = SelfAttention(width, num_heads)
-        self.time = SelfAttention(width, num_heads)
+        self.space = Attention(width, num_heads)
+        self.time = Attention(width, num_heads)
         self.text = TextAttention(width, num_heads, text_width=CONDITION_WIDTH)
         self.register_buffer("where", fitted_positions(width, side), persistent=False)  # (N, D)
         self.register_buffer("when", fitted_frames(num_frames, width), persistent=False)  # (F, D)

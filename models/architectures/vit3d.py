@@ -8,11 +8,11 @@ detail which a denoiser must keep need not pass through the middle.
 from __future__ import annotations
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from config import Config
-from models.layers import Conditioning, choose_attention, maybe_checkpoint, xavier, zero
+from external.TinyFusion.vit import Block
+from models.layers import Conditioning, maybe_checkpoint, xavier, zero
 from models.text_encoder import TextFeatures
 from models.tubelets import TubeletEmbedding, TubeletShape, clip_of_tubelets, tubelet_shape
 
@@ -23,7 +23,7 @@ class SkipBlock(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.join = nn.Linear(2 * width, width)
-        self.block = Block(width, num_heads, qkv_bias=True)
+        self.block = Block(width, num_heads)
 
     def forward(self, x: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         """x and skip (B, S, D), mask (B, 1, 1, S) bool -> (B, S, D)."""
@@ -42,15 +42,13 @@ class ViT3D(nn.Module):
         half = shape.depth // 2
         self.conditioning = Conditioning(text_width, width, width, num_steps=num_steps)
         self.embedding = TubeletEmbedding(shape)
-        self.down = nn.ModuleList(Block(width, num_heads, qkv_bias=True) for _ in range(half))
-        self.middle = nn.ModuleList(Block(width, num_heads, qkv_bias=True) for _ in range(shape.depth % 2))
+        self.down = nn.ModuleList(Block(width, num_heads) for _ in range(half))
+        self.middle = nn.ModuleList(Block(width, num_heads) for _ in range(shape.depth % 2))
         self.up = nn.ModuleList(SkipBlock(width, num_heads) for _ in range(half))
         self.norm = nn.LayerNorm(width)
         self.to_pixels = nn.Linear(width, shape.size**2 * shape.frames * shape.clip[0])
         xavier(self)
         zero(self.to_pixels)
-        for block in (*self.down, *self.middle, *(skip.block for skip in self.up)):
-            choose_attention(block.attn, sequence_length=shape.num_tokens)
 
     def forward(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
         """x_t (B, 3, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""

@@ -7,14 +7,11 @@ and text modulate the blocks instead (adaLN-Zero, Peebles & Xie 2022, section 3.
 
 from __future__ import annotations
 
-from functools import partial
-
-from timm.models.vision_transformer import Mlp
 from torch import Tensor, nn
 
 from config import Config
-from external.TinyFusion.attention import SelfAttention
 from external.TinyFusion.dit import LAYER_NORM_EPS, Modulated, modulate
+from external.TinyFusion.vit import Attention, Mlp
 from models.layers import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
 from models.text_encoder import TextFeatures
 from models.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_shape
@@ -31,10 +28,10 @@ class FactorisedBlock(Modulated):
         self.num_frames, side = shape.grid
         width, num_heads = shape.width, shape.num_heads
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=LAYER_NORM_EPS)
-        self.spatial = SelfAttention(width, num_heads)
-        self.temporal = SelfAttention(width, num_heads)
+        self.spatial = Attention(width, num_heads)
+        self.temporal = Attention(width, num_heads)
         self.text = TextAttention(width, num_heads)
-        self.mlp = Mlp(width, int(width * mlp_ratio), act_layer=partial(nn.GELU, approximate="tanh"))
+        self.mlp = Mlp(width, int(width * mlp_ratio), approximate="tanh")
         xavier(self)
         zero(self.adaLN_modulation[1])
         zero(self.text.cross.proj)
