@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +61,20 @@ class Ema:
                 parameters[name].data = value
 
 
-def make_optimizer(model: Text2Sign, config: Config) -> torch.optim.AdamW:
+class AdamW(torch.optim.AdamW):
+    """torch's own, without the decorators of its methods: they import torch's compiler, a good part of a start.
+
+    They keep ``torch.compile`` out of what they decorate, and this project never compiles; the numbers are the same.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+
+def make_optimizer(model: Text2Sign, config: Config) -> AdamW:
     """AdamW (Loshchilov & Hutter 2019); weight decay on matrices only, never on biases and norms."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
@@ -68,4 +82,4 @@ def make_optimizer(model: Text2Sign, config: Config) -> torch.optim.AdamW:
         {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
     ]
     betas = (config.ADAM_BETA1, config.ADAM_BETA2)
-    return torch.optim.AdamW(groups, lr=config.LEARNING_RATE, betas=betas, fused=True)
+    return AdamW(groups, lr=config.LEARNING_RATE, betas=betas, fused=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from config import Config
-from methods.optimisation import Ema, ema_decay, ema_initial_share, learning_rate
+from methods.optimisation import AdamW, Ema, ema_decay, ema_initial_share, learning_rate
 from methods.trainer import Trainer
 from tests.test_trainer import advance
 
@@ -79,3 +80,26 @@ def test_only_matrices_decay(debug_config: MakeConfig) -> None:
     assert all(p.dim() >= 2 for p in matrices["params"]) and all(p.dim() < 2 for p in others["params"])
     total = sum(len(group["params"]) for group in trainer.optimizer.param_groups)
     assert total == len(list(trainer.model.parameters()))
+
+
+def test_our_adamw_takes_the_steps_of_torchs_to_the_bit_and_reads_its_state() -> None:
+    """Also on from a state that the other one saved."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3))
+    other = copy.deepcopy(net)
+    settings = {"lr": 0.05, "betas": (0.9, 0.99), "weight_decay": 0.1, "fused": True}
+    ours, theirs = AdamW(net.parameters(), **settings), torch.optim.AdamW(other.parameters(), **settings)
+    for step in range(6):
+        if step == 3:
+            ours = AdamW(net.parameters(), **settings)
+            ours.load_state_dict(copy.deepcopy(theirs.state_dict()))
+        x = torch.randn(5, 6)
+        for model, optimizer in ((net, ours), (other, theirs)):
+            model(x).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
+    one, two = ours.state_dict(), theirs.state_dict()
+    assert one["param_groups"] == two["param_groups"] and set(one["state"]) == set(two["state"])
+    for key, state in one["state"].items():
+        assert all(torch.equal(value, two["state"][key][name]) for name, value in state.items())
