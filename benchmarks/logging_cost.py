@@ -78,8 +78,10 @@ def main() -> None:
         trainer.config = quiet = replace(config, **dict.fromkeys(COMPUTED.values(), 0))
         with TrainLogger(Path(folder) / "log") as log:
             start = time.perf_counter()
-            watch = Timed(Watch(trainer, log))
+            watch = Watch(trainer, log)
+            watch.begin()
             at_start = time.perf_counter() - start
+            watch = Timed(watch)
             period = config.LOG_DETAILS_EVERY_EPOCHS * trainer.steps_per_epoch
             seconds = {False: 0.0, True: 0.0}
             for number in range(args.periods * period):

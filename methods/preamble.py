@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 def tell_what_stays(
-    trainer: Trainer, log: TrainLogger, groups: Mapping[str, str], *, flops: float, peak: float
+    trainer: Trainer, log: TrainLogger, groups: Mapping[str, str], *, step: int, flops: float, peak: float
 ) -> None:
-    """``flops``: operations of a training step for one clip; ``peak``: operations per second of a matrix product."""
-    config, model, step = trainer.config, trainer.model, trainer.step
+    """At ``step``, where the run begins. ``flops``: operations of a training step for one clip; ``peak``: operations a
+    second of a matrix product."""
+    config, model = trainer.config, trainer.model
     log.table(step, "Configuration", "settings", ("setting", "value", "default"), settings_rows(config))
     log.table(
         step, "Model_Architecture", "parameters", ("group", "tensors", "parameters", "trained", "share"),

@@ -52,13 +52,23 @@ class Watch:
         self.validated_step = -1  # the step that it was measured after
         self._batch: tuple[Tensor, Tensor, Tensor] | None = None
         self._gradient_norms: dict[str, float] = {}
-        num_tokens = trainer.encoder.encode(trainer.data.texts[:16]).mask.shape[1]
-        self._flops = training_flops(trainer.model, num_clips=trainer.config.BATCH_SIZE, num_tokens=num_tokens)
-        self._peak = matmul_peak(trainer.device, trainer.model.autocast_dtype)
-        tell_what_stays(trainer, log, self._groups, flops=self._flops, peak=self._peak)
+        self._first_step, self._is_begun = trainer.step, False
+        self._flops = self._peak = 0.0  # operations: of a step for one clip, and of the machine in a second
         self._last_told = time.perf_counter()
 
     # ---- heard from the trainer -------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """What stays the same is measured and told, once. Takes seconds, so the first step comes before it."""
+        if self._is_begun:
+            return
+        trainer, started = self._trainer, time.perf_counter()
+        num_tokens = trainer.encoder.encode(trainer.data.texts[:16]).mask.shape[1]
+        self._flops = training_flops(trainer.model, num_clips=trainer.config.BATCH_SIZE, num_tokens=num_tokens)
+        self._peak = matmul_peak(trainer.device, trainer.model.autocast_dtype)
+        tell_what_stays(trainer, self._log, self._groups, step=self._first_step, flops=self._flops, peak=self._peak)
+        self._is_begun = True
+        self._last_told += time.perf_counter() - started  # no part of an interval between steps
 
     def clips(self, losses: Tensor, t: Tensor, drop: Tensor) -> None:
         """The loss, timestep and caption dropout of each clip of the current step, (B,) each, on the host."""
@@ -79,6 +89,7 @@ class Watch:
 
     def after_step(self, metrics: dict[str, float], *, seconds: float) -> dict[str, str]:
         """``metrics`` of the step that ended, which took so many ``seconds``; returns what the progress bar shows."""
+        self.begin()
         trainer, step = self._trainer, self._trainer.step
         for tally in (self.interval, self._epoch):
             tally.add(*self._batch, norm=metrics["gradient_norm"], skipped=metrics["skipped"] > 0, seconds=seconds)

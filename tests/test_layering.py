@@ -129,3 +129,11 @@ def test_config_needs_no_third_party_package() -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import config; print(config.Config().SEED)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("42", "")
+
+
+def test_a_start_does_not_import_what_only_later_parts_need() -> None:
+    """Each of these takes a good part of a second or more (``benchmarks/startup.py``)."""
+    slow = {"timm", "torchvision", "transformers", "tensorboard", "torch._dynamo", "torch._inductor", "sympy", "triton"}
+    code = "import sys, methods.trainer; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert slow & set(done.stdout.split()) == set()

@@ -99,6 +99,7 @@ def test_the_picture_of_the_noise_comes_with_every_validation(watched: Trainer) 
 
 def test_settings_that_differ_from_the_defaults_are_bold(watched: Trainer) -> None:
     (event,) = read_events(folder(watched.config)).Tensors("15_Configuration/settings/text_summary")
+    assert event.step == 0  # although the first step came before it
     rows = event.tensor_proto.string_val[0].decode().splitlines()
     assert len(rows) == 2 + len(dataclasses.fields(Config))
     assert "| **BATCH_SIZE** | **`2`** | `1` |" in rows and "| LR_DECAY | `'none'` |  |" in rows

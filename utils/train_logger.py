@@ -15,15 +15,19 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from utils.video import encode_gif, write_atomically
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CATEGORIES = (
     "Training", "Loss_Components", "Epoch_Summary", "Learning_Rate", "Performance", "Diffusion", "Noise_Analysis",
@@ -56,8 +60,8 @@ class TrainLogger:
     def __init__(self, folder: Path, *, first_step: int = 0) -> None:
         """``first_step``: where the run begins or goes on; what an earlier one logged beyond it is put aside."""
         folder.mkdir(parents=True, exist_ok=True)
-        purge_step = first_step + 1 if first_step else 0  # TensorBoard hides this step itself, too
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
+        self._folder = folder
+        self._purge_step = first_step + 1 if first_step else 0  # TensorBoard hides this step itself, too
         _put_aside(folder, first_step)
         self._metrics = open(folder / METRICS, "a", encoding="utf-8")
 
@@ -66,7 +70,15 @@ class TrainLogger:
 
     def __exit__(self, *_: object) -> None:
         self._metrics.close()
-        self._writer.close()
+        if "_writer" in vars(self):
+            self._writer.close()
+
+    @cached_property
+    def _writer(self) -> SummaryWriter:
+        """TensorBoard's, made when there is something to write: importing it takes a good part of a second."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self._folder), purge_step=self._purge_step, flush_secs=10)
 
     def scalars(self, step: int, values: Mapping[tuple[str, str], float]) -> None:
         """(category, name) -> value, after ``step`` optimiser steps; in JSON what is no finite number is null."""
