@@ -60,7 +60,7 @@ PHASES = {  # what is on the stack -> the phase; the first that fits
     "in the optimiser step": ("in _update",),
     "forward or backward": ("in train_step",),
     "logging": ("in after_step", "in after_epoch", "in settings"),
-    "building or restoring": ("trainer.py", "in _read"),
+    "building or restoring": ("trainer.py", "in _read", "in read_state"),
 }
 
 

@@ -10,12 +10,8 @@ pure functions of (SEED, step). So resuming replays exactly what an uninterrupte
 from __future__ import annotations
 
 import math
-import shlex
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -23,10 +19,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from config import Config
-from dataset import TextToSignDataset, data_identity, epoch_order, load_dataset, split
+from dataset import data_identity, epoch_order, load_dataset, split
 from diffusion.text2sign import create_text2sign, training_noise
+from methods.interruption import Interruption
 from methods.optimisation import Ema, ema_decay, learning_rate, make_optimizer
 from methods.sampler import check_encoder, encoder_identity, load_weights
+from methods.starting import read_state, tell_data
 from methods.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from methods.watch import Watch
 from models.text_encoder import TextEncoder
@@ -47,9 +45,9 @@ class Trainer:
         """
         self.config = config
         self.device, dtype = runtime.prepare(config)
-        content = _read_state(config, resume)
+        content = read_state(config, resume)
         self.data = load_dataset(config)
-        _tell(self.data)
+        tell_data(self.data)
         self.training, self.validation = split(config, self.data.names)
         self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
         self.model = create_text2sign(config, self.encoder)
@@ -72,7 +70,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(len(self.training) / self.clips_per_step)
         self.num_steps = self.steps_per_epoch * config.NUM_EPOCHS
         self.bad_steps = 0
-        self.stop_requested = False
+        self.interruption = Interruption()
         self.watch: Watch | None = None  # while ``run`` runs
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
@@ -82,9 +80,9 @@ class Trainer:
         config = self.config
         checkpoint_list.keep(config)  # names that a kill prevented
         folder = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
-        with TrainLogger(folder, first_step=self.step) as log, self._interruptible(), self._progress() as bar:
+        with TrainLogger(folder, first_step=self.step) as log, self.interruption, self._progress() as bar:
             self.watch = Watch(self, log)
-            while self.step < self.num_steps and not self.stop_requested:
+            while self.step < self.num_steps and not self.interruption.asked:
                 started = time.perf_counter()
                 metrics = self.train_step()
                 self.step += 1
@@ -251,54 +249,3 @@ class Trainer:
 
     def _progress(self) -> tqdm:
         return tqdm(total=self.num_steps, initial=self.step, desc="training", unit="step", dynamic_ncols=True)
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM let the current step end, so that what is saved is whole; a second one does not wait."""
-
-        def request_stop(signum: int, _: object) -> None:
-            if self.stop_requested:
-                raise KeyboardInterrupt
-            self.stop_requested = True
-            tqdm.write("\nInterrupted: finishing this step, then saving. Ctrl-C again stops at once.", file=sys.stderr)
-
-        previous = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-
-def _read_state(config: Config, resume: Path | None) -> dict[str, object] | None:
-    """The checkpoint to go on from; neither it nor a fresh start may overwrite newer work of the experiment."""
-    if resume is None:
-        found = checkpoint_list.existing(config)
-        if found:
-            path = "" if found == checkpoint.latest_path(config) else f" {shlex.quote(str(found))}"
-            raise checkpoint.CheckpointError(
-                f"{found} exists already. Go on with it: add --resume{path}. Start another run beside it: "
-                "add --set EXPERIMENT_NAME=NEW_NAME"
-            )
-        return None
-    content = checkpoint.load(resume)
-    stored = checkpoint.config_of(content, resume)
-    latest = checkpoint.latest_path(config)
-    newest = checkpoint_list.summarise(latest).step if latest.is_file() and not latest.samefile(resume) else None
-    if newest is not None and newest > content["step"]:
-        raise checkpoint.CheckpointError(
-            f"{resume} is at step {content['step']:,}, but {latest} is at step {newest:,} and would be replaced. "
-            f"Go on beside it: add --set EXPERIMENT_NAME=NEW_NAME, or remove {latest}"
-        )
-    for line in checkpoint.check_resumable(resume, stored, config):
-        print(f"changed: {line}", file=sys.stderr)
-    return content
-
-
-def _tell(data: TextToSignDataset) -> None:
-    for problem in data.problems:
-        print(f"left out: {problem}", file=sys.stderr)
-    for remark in data.remarks:
-        print(f"note: {remark}", file=sys.stderr)
-    left_out = f", {len(data.problems)} left out" if data.problems else ""
-    print(f"data: {len(data)} clips with {len(set(data.texts))} captions in {data.folder}{left_out}", file=sys.stderr)

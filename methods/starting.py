@@ -1,0 +1,50 @@
+"""What a training begins from, and what it says of it: the checkpoint to go on from, and the clips."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from config import Config
+from dataset import TextToSignDataset
+from utils import checkpoint, checkpoint_list
+
+
+def read_state(config: Config, resume: Path | None) -> dict[str, object] | None:
+    """The checkpoint to go on from; neither it nor a fresh start may overwrite newer work of the experiment.
+
+    Raises:
+        CheckpointError: it cannot be used, or newer work is in the way.
+    """
+    if resume is None:
+        found = checkpoint_list.existing(config)
+        if found:
+            path = "" if found == checkpoint.latest_path(config) else f" {shlex.quote(str(found))}"
+            raise checkpoint.CheckpointError(
+                f"{found} exists already. Go on with it: add --resume{path}. Start another run beside it: "
+                "add --set EXPERIMENT_NAME=NEW_NAME"
+            )
+        return None
+    content = checkpoint.load(resume)
+    stored = checkpoint.config_of(content, resume)
+    latest = checkpoint.latest_path(config)
+    newest = checkpoint_list.summarise(latest).step if latest.is_file() and not latest.samefile(resume) else None
+    if newest is not None and newest > content["step"]:
+        raise checkpoint.CheckpointError(
+            f"{resume} is at step {content['step']:,}, but {latest} is at step {newest:,} and would be replaced. "
+            f"Go on beside it: add --set EXPERIMENT_NAME=NEW_NAME, or remove {latest}"
+        )
+    for line in checkpoint.check_resumable(resume, stored, config):
+        print(f"changed: {line}", file=sys.stderr)
+    return content
+
+
+def tell_data(data: TextToSignDataset) -> None:
+    """Every file that was left out or changed, and what is there, on stderr."""
+    for problem in data.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    for remark in data.remarks:
+        print(f"note: {remark}", file=sys.stderr)
+    left_out = f", {len(data.problems)} left out" if data.problems else ""
+    print(f"data: {len(data)} clips with {len(set(data.texts))} captions in {data.folder}{left_out}", file=sys.stderr)
