@@ -12,6 +12,7 @@ import sys
 
 from commands import checkpoints, evaluate, fix_config, plan, prepare_data, reproduce, sample, settings, train
 from config import UserError
+from utils.processes import speaks
 
 # In the order of --help:
 COMMANDS = (plan, train, sample, reproduce, evaluate, prepare_data, settings, checkpoints, fix_config)
@@ -38,10 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if speaks():  # under torchrun all of them have it
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+        if speaks():
+            print("Interrupted.", file=sys.stderr)
         return 130
 
 

@@ -7,11 +7,14 @@ import shlex
 from pathlib import Path
 
 from commands.common import add_command, config_of
+from config import Config
+from utils.processes import world
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
     command = add_command(commands, "train", run, "train a model, or go on with --resume")
+    command.epilog = "On N GPUs of this machine: torchrun --nproc_per_node N main.py train"
     command.add_argument(
         "--resume", nargs="?", const="", default=None, metavar="PATH",
         help="go on from the experiment's latest checkpoint, or from PATH",
@@ -19,32 +22,54 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train to the end; 130 after an interruption, as shells expect."""
+    """Train to the end; 130 after an interruption, as shells expect. Under torchrun this is one of many processes."""
     config = config_of(args)
-    from methods.previews import folder as preview_folder
+    from utils.process_group import joined, only_first_speaks
+    from utils.runtime import device_of
+
+    with joined(device_of(config)), only_first_speaks():
+        return _train(args, config)
+
+
+def _train(args: argparse.Namespace, config: Config) -> int:
     from methods.trainer import Trainer
     from utils import checkpoint_list
     from utils.checkpoint import latest_path
+    from utils.process_group import on_first
 
     latest = latest_path(config)
     resume = None if args.resume is None else Path(args.resume or latest)
     trainer = Trainer(config, resume=resume)
     if trainer.step >= trainer.num_steps:
-        checkpoint_list.keep(config)  # names that a kill prevented
+        on_first(lambda: checkpoint_list.keep(config))  # names that a kill prevented
         print(f"{resume} is at step {trainer.step:,} of {trainer.num_steps:,}: finished. Raise NUM_EPOCHS to go on.")
         return 0
     finished = trainer.run()
     print(f"{'Finished' if finished else 'Stopped'} at step {trainer.step:,} of {trainer.num_steps:,}; saved {latest}")
     if trainer.validation_loss is not None:
         print(f"Validation loss: {trainer.validation_loss:.4f} (averaged weights, held-out clips)")
+    _tell_what_is_there(config)
+    if finished:
+        print(f"Next: python main.py evaluate --checkpoint {latest}")
+        return 0
+    print(f"Go on with: {_command(args)} --resume")
+    return 130
+
+
+def _tell_what_is_there(config: Config) -> None:
+    from methods.previews import folder as preview_folder
+
     if made := len(list(preview_folder(config).glob("*.gif"))):
         print(f"Previews: {made} GIFs in {preview_folder(config)}")
     logs = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
     print(f"Logs: {logs}, scalars in metrics.jsonl; see them: tensorboard --logdir {shlex.quote(str(logs))}")
-    if finished:
-        print(f"Next: python main.py evaluate --checkpoint {latest}")
-        return 0
-    again = "".join(f" --set {shlex.quote(item)}" for item in args.assignments)
+
+
+def _command(args: argparse.Namespace) -> str:
+    """How this training was started, on as many processes."""
+    size, local_size = world().size, world().local_size
+    nodes = f"--nnodes {size // local_size} " if size > local_size else ""
+    start = f"torchrun {nodes}--nproc_per_node {local_size}" if size > 1 else "python"
     preset = "" if args.preset == "default" else f" --preset {args.preset}"
-    print(f"Go on with: python main.py train{preset}{again} --resume")
-    return 130
+    again = "".join(f" --set {shlex.quote(item)}" for item in args.assignments)
+    return f"{start} main.py train{preset}{again}"

@@ -13,14 +13,14 @@ from methods.prompt_ranking import noise_levels
 from methods.tally import SNR_NAMES
 from schedulers.noise_schedulers import NoiseSchedule
 from utils import runtime
-from utils.train_logger import TrainLogger
+from utils.train_logger import Logger
 
 if TYPE_CHECKING:
     from methods.trainer import Trainer
 
 
 def tell_what_stays(
-    trainer: Trainer, log: TrainLogger, groups: Mapping[str, str], *, step: int, flops: float, peak: float
+    trainer: Trainer, log: Logger, groups: Mapping[str, str], *, step: int, flops: float, peak: float
 ) -> None:
     """At ``step``, where the run begins. ``flops``: operations of a training step for one clip; ``peak``: operations a
     second of a matrix product."""

@@ -25,8 +25,10 @@ def preview(
     loaded: LoadedModel,
     data: TextToSignDataset,
     indices: list[int],
+    *,
+    write: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Write a GIF for each of the first NUM_PREVIEWS captions of the clips ``indices``, as ``sample`` would.
+    """Make a clip for each of the first NUM_PREVIEWS captions of the clips ``indices``, and ``write`` it as ``sample``.
 
     Returns title -> (F, height, width, 3) uint8: the generated clip beside the first real one of its caption.
     """
@@ -35,7 +37,8 @@ def preview(
     texts = list(dict.fromkeys(data.texts[i] for i in indices))[: config.NUM_PREVIEWS]
     requests = [Request(text, config.SEED) for text in texts]
     clips = generate(loaded.model, loaded.encoder, requests, **sampling_settings(config))
-    write_clips(folder(config), clips, provenances(loaded, requests))
+    if write:
+        write_clips(folder(config), clips, provenances(loaded, requests))
     titles = [f"{number}_{title[:MAX_TITLE]}" for number, title in enumerate(short_titles(texts), start=1)]
     shown = [beside(data.frames(first[text]), clip) for text, clip in zip(texts, clips, strict=True)]
     return dict(zip(titles, shown, strict=True))

@@ -48,3 +48,15 @@ def tell_data(data: TextToSignDataset) -> None:
         print(f"note: {remark}", file=sys.stderr)
     left_out = f", {len(data.problems)} left out" if data.problems else ""
     print(f"data: {len(data)} clips with {len(set(data.texts))} captions in {data.folder}{left_out}", file=sys.stderr)
+
+
+def tell_position(content: dict[str, object], steps_per_epoch: int) -> None:
+    """Say so where the steps that a checkpoint has taken are other epochs now than they were."""
+    before, now = (content["epoch"], content["batch"]), divmod(content["step"], steps_per_epoch)
+    if content["batch"] is not None and before != now:
+        (old, over), (new, rest) = before, now
+        print(
+            f"changed: {content['step']:,} steps were {old} epochs and {over} steps, now {new} and {rest}, since "
+            "clips or BATCH_SIZE x GRADIENT_ACCUMULATION_STEPS x processes are other ones",
+            file=sys.stderr,
+        )

@@ -1,10 +1,12 @@
 """The training loop: model, data and optimiser in, checkpoints, previews and logs out.
 
 The position of a run is one number, ``step``: the order of clips, all noise, the learning rate and the EMA decay are
-pure functions of (SEED, step). So resuming replays exactly what an uninterrupted run would have done.
+pure functions of (SEED, step). So resuming replays exactly what an uninterrupted run would have done. Under torchrun
+every process runs this loop in step with the others; the first alone writes and speaks.
 
     python main.py train --preset demo
     python main.py train --preset demo --resume      # goes on after Ctrl-C, a crash, or with more epochs
+    torchrun --nproc_per_node 8 main.py train        # 8 GPUs
 """
 
 from __future__ import annotations
@@ -23,13 +25,16 @@ from dataset import data_identity, epoch_order, load_dataset, split
 from diffusion.text2sign import create_text2sign, training_noise
 from methods.interruption import Interruption
 from methods.optimisation import Ema, ema_decay, learning_rate, make_optimizer
+from methods.parallel import Share, distribute, exchanging, gather, shares
 from methods.sampler import check_encoder, encoder_identity, load_weights
-from methods.starting import read_state, tell_data
+from methods.starting import read_state, tell_data, tell_position
 from methods.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from methods.watch import Watch
 from models.text_encoder import TextEncoder
 from utils import checkpoint, checkpoint_list, runtime
-from utils.train_logger import TrainLogger
+from utils.process_group import first_says, in_turn, on_first, together
+from utils.processes import world
+from utils.train_logger import open_logger
 
 MAX_BAD_STEPS = 10  # non-finite steps in a row that stop the run
 
@@ -43,20 +48,15 @@ class Trainer:
         Raises:
             UserError: data, encoder, weights, checkpoint or device cannot be used; nothing has been written then.
         """
-        self.config = config
+        self.config, self.world = config, world()
         self.device, dtype = runtime.prepare(config)
-        content = read_state(config, resume)
-        self.data = load_dataset(config)
+        content = together(lambda: read_state(config, resume))
+        self.data = in_turn(lambda: load_dataset(config))
         tell_data(self.data)
-        self.training, self.validation = split(config, self.data.names)
-        self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
-        self.model = create_text2sign(config, self.encoder)
-        if content is None:
-            initialise_backbone(self.model, config)
-            self._fit_statistics()
-        freeze_backbone(self.model, frozen=config.TINYFUSION_FREEZE_BACKBONE)
+        together(lambda: self._build(content, resume))
         self.model.autocast_dtype = dtype
         self.model.to(self.device).train()
+        self.forward = distribute(self.model, config)
         self.optimizer = make_optimizer(self.model, config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype is torch.float16)
         self.ema = Ema(self.model, self.device if config.EMA_DEVICE == "model" else torch.device("cpu"))
@@ -64,13 +64,15 @@ class Trainer:
         self.skipped_steps = 0  # bad ones since the beginning
         self._saved_step = -1  # none yet
         self.validation_loss: float | None = None  # of the last validation on held-out clips
-        if content is not None and resume is not None:
-            self._restore(content, resume)
-        self.clips_per_step = config.BATCH_SIZE * config.GRADIENT_ACCUMULATION_STEPS
+        self.clips_per_step = config.BATCH_SIZE * config.GRADIENT_ACCUMULATION_STEPS * self.world.size
         self.steps_per_epoch = math.ceil(len(self.training) / self.clips_per_step)
         self.num_steps = self.steps_per_epoch * config.NUM_EPOCHS
+        if content is not None and resume is not None:
+            self._restore(content, resume)
+            tell_position(content, self.steps_per_epoch)
         self.bad_steps = 0
         self.interruption = Interruption()
+        self._stop_agreed = False  # of several processes, after the current step
         self.watch: Watch | None = None  # while ``run`` runs
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
@@ -78,11 +80,11 @@ class Trainer:
     def run(self) -> bool:
         """Train until NUM_EPOCHS; True if it got there, False if interrupted. The state is saved in both cases."""
         config = self.config
-        checkpoint_list.keep(config)  # names that a kill prevented
+        on_first(lambda: checkpoint_list.keep(config))  # names that a kill prevented
         folder = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
-        with TrainLogger(folder, first_step=self.step) as log, self.interruption, self._progress() as bar:
+        with open_logger(folder, first_step=self.step) as log, self.interruption, self._progress() as bar:
             self.watch = Watch(self, log)
-            while self.step < self.num_steps and not self.interruption.asked:
+            while self.step < self.num_steps and not self.stop_requested:
                 started = time.perf_counter()
                 metrics = self.train_step()
                 self.step += 1
@@ -91,14 +93,21 @@ class Trainer:
                 bar.update()
                 if self.step % self.steps_per_epoch == 0:
                     self._end_of_epoch(self.step // self.steps_per_epoch)
-            if not checkpoint.latest_path(config).is_file() or self._saved_step != self.step:
+            if self._saved_step != self.step or first_says(not checkpoint.latest_path(config).is_file()):
                 self.save()
         return self.step >= self.num_steps
 
-    def train_step(self) -> dict[str, float]:
-        """One optimiser step over BATCH_SIZE * GRADIENT_ACCUMULATION_STEPS clips; fewer at the end of an epoch.
+    @property
+    def stop_requested(self) -> bool:
+        """Whether training ends with the current step: all processes after the same one."""
+        return self.interruption.asked if self.world.size == 1 else self._stop_agreed
 
-        Gradients are of the mean over all clips, so 4 at once and 2 + 2 accumulated are the same step.
+    def train_step(self) -> dict[str, float]:
+        """One optimiser step over BATCH_SIZE * GRADIENT_ACCUMULATION_STEPS clips of each process; fewer where an
+        epoch ends.
+
+        Gradients are of the mean over all clips: 4 at once, 2 + 2 accumulated, and 2 on each of two processes are the
+        same step.
 
         Raises:
             TrainingError: MAX_BAD_STEPS steps in a row were not finite.
@@ -113,18 +122,28 @@ class Trainer:
             caption_dropout=config.CAPTION_DROPOUT,
         )
         captions = self.captions(rows)
+        parts = shares(len(rows), batch_size=config.BATCH_SIZE, world=self.world)
         losses = []
-        for start in range(0, len(rows), config.BATCH_SIZE):
-            part = slice(start, start + config.BATCH_SIZE)
-            video = self.data.videos(rows[part]).to(self.device)
-            text = self.encoder.encode(captions[part]).to(self.device)
-            loss = self.model(video, text, noise[part].to(self.device))
-            self.scaler.scale(loss.sum() / len(rows)).backward()
+        for share in parts:
+            video = self.data.videos(rows[share.rows]).to(self.device)
+            text = self.encoder.encode(captions[share.rows]).to(self.device)
+            with exchanging(self.forward, now=share is parts[-1]):  # which averages over the processes
+                loss = self.forward(video, text, noise[share.rows].to(self.device))
+                self.scaler.scale(loss.sum() * share.weight * self.world.size / len(rows)).backward()
             losses.append(loss.detach())
-        per_clip = torch.cat(losses).cpu()
+        per_clip = self._gather(parts, losses, num_clips=len(rows))
         if self.watch is not None:
             self.watch.clips(per_clip, noise.t, noise.drop)
         return {"loss": float(per_clip.mean()), **self._update(rows, per_clip)}
+
+    def _gather(self, parts: list[Share], losses: list[Tensor], *, num_clips: int) -> Tensor:
+        """The loss of every clip of the step, (num_clips,) on the host; brings along who was asked to stop."""
+        flat = torch.cat(losses).cpu().split([len(found) for found in losses])
+        out = torch.zeros(num_clips + 1)
+        out[-1] = float(self.interruption.asked)
+        gather(parts, list(flat), out=out)
+        self._stop_agreed = bool(out[-1] > 0)
+        return out[:-1]
 
     def rows(self) -> list[int]:
         """Indices of the clips of the current step."""
@@ -191,7 +210,7 @@ class Trainer:
             self.validation_loss = self.watch.validation_loss
         if epoch % config.SAVE_EVERY_EPOCHS == 0:
             self.save(validation_loss=self.validation_loss if validated else None)
-            checkpoint_list.keep(config)
+            on_first(lambda: checkpoint_list.keep(config))
         self.watch.after_saving()
         if self.device.type == "cuda" and epoch % config.SAVE_EVERY_EPOCHS == 0:
             torch.cuda.empty_cache()
@@ -199,7 +218,8 @@ class Trainer:
     def save(self, *, validation_loss: float | None = None) -> Path:
         """Write ``latest_checkpoint.pt``, with the validation loss of this very state where it was measured."""
         path = checkpoint.latest_path(self.config)
-        checkpoint.save(path, {**self.state(), "validation_loss": validation_loss})
+        content = {**self.state(), "validation_loss": validation_loss}  # gathered by all
+        on_first(lambda: checkpoint.save(path, content))
         self._saved_step = self.step
         return path
 
@@ -221,9 +241,21 @@ class Trainer:
             "data": data_identity(self.data, self.training),
         }
 
+    def _build(self, content: dict[str, object] | None, path: Path | None) -> None:
+        """Split, encoder and model, on the host; the model fresh, or with the weights of ``content``."""
+        config = self.config
+        self.training, self.validation = split(config, self.data.names)
+        self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
+        self.model = create_text2sign(config, self.encoder)
+        if content is None or path is None:
+            initialise_backbone(self.model, config)
+            self._fit_statistics()
+        else:
+            check_encoder(content["encoder"], self.encoder, path)
+            load_weights(self.model, content["model"], path)
+        freeze_backbone(self.model, frozen=config.TINYFUSION_FREEZE_BACKBONE)
+
     def _restore(self, content: dict[str, object], path: Path) -> None:
-        check_encoder(content["encoder"], self.encoder, path)
-        load_weights(self.model, content["model"], path)
         if set(content["ema"]) != set(self.ema.average):
             raise checkpoint.CheckpointError(
                 f"{path} trained other parameters than this config does. Set TINYFUSION_FREEZE_BACKBONE as it was."
@@ -248,4 +280,5 @@ class Trainer:
         self.model.text.fit(self.encoder.encode(captions))
 
     def _progress(self) -> tqdm:
-        return tqdm(total=self.num_steps, initial=self.step, desc="training", unit="step", dynamic_ncols=True)
+        told = {"total": self.num_steps, "initial": self.step, "disable": not self.world.is_first}
+        return tqdm(**told, desc="training", unit="step", dynamic_ncols=True)

@@ -1,4 +1,5 @@
 """What a run tells beside its loop, and when. Reads the trainer, never writes to it, and changes no number of it.
+Of many processes each has a watch, and all take part in what is measured, in the same order; the first one alone tells.
 
 Every LOG_EVERY_STEPS: means since the last time, gradient norms, speed, memory. At the end of an epoch its summary, and
 at their own intervals details of the parameters, errors of fixed clips, prompt ranking (one line of ``metrics.jsonl``
@@ -27,7 +28,7 @@ from methods.tally import Tally
 from methods.validation import FixedClips
 from utils import checkpoint, runtime
 from utils.checkpoint_hash import hash_at
-from utils.train_logger import TrainLogger
+from utils.train_logger import Logger
 
 if TYPE_CHECKING:
     from methods.trainer import Trainer
@@ -41,7 +42,7 @@ Values = dict[tuple[str, str], float]  # (category, name) -> value
 class Watch:
     """One run's telling; ``validation_loss`` is the last one measured on held-out clips, None before and without."""
 
-    def __init__(self, trainer: Trainer, log: TrainLogger) -> None:
+    def __init__(self, trainer: Trainer, log: Logger) -> None:
         self._trainer, self._log = trainer, log
         snr = trainer.model.schedule.log_snr().exp().tolist()
         self.interval, self._epoch = Tally(snr), Tally(snr)
@@ -66,7 +67,8 @@ class Watch:
         num_tokens = trainer.encoder.encode(trainer.data.texts[:16]).mask.shape[1]
         self._flops = training_flops(trainer.model, num_clips=trainer.config.BATCH_SIZE, num_tokens=num_tokens)
         self._peak = matmul_peak(trainer.device, trainer.model.autocast_dtype)
-        tell_what_stays(trainer, self._log, self._groups, step=self._first_step, flops=self._flops, peak=self._peak)
+        if trainer.world.is_first:
+            tell_what_stays(trainer, self._log, self._groups, step=self._first_step, flops=self._flops, peak=self._peak)
         self._is_begun = True
         self._last_told += time.perf_counter() - started  # no part of an interval between steps
 
@@ -117,7 +119,7 @@ class Watch:
             saved = hash_at(path, trainer.step)
             loaded = LoadedModel(trainer.model, trainer.encoder, config, trainer.step, path, saved)
             with self._averaged_weights():
-                found = preview(loaded, trainer.data, pool)
+                found = preview(loaded, trainer.data, pool, write=trainer.world.is_first)
             for name, frames in found.items():
                 self._log.clip(trainer.step, name, frames, fps=config.FPS)
 
@@ -154,7 +156,7 @@ class Watch:
             ("Performance", "seconds_per_step"): tally.seconds / tally.steps,
             ("Performance", "clips_per_second"): tally.clips / tally.seconds,
             ("Performance", "teraflops_per_second"): flops / 1e12,
-            ("Performance", "matmul_peak_share"): flops / self._peak,
+            ("Performance", "matmul_peak_share"): flops / (self._peak * trainer.world.size),
             ("Performance", "beside_steps_share"): 1 - tally.seconds / (now - self._last_told),
             **{("System", f"{name}_gib"): size for name, size in runtime.memory_gib(trainer.device).items()},
             **{("Loss_Components", name): loss for name, loss in tally.components().items()},

@@ -9,11 +9,13 @@ from config import ConfigError
 
 
 class World(NamedTuple):
-    """``rank`` of ``size`` processes over all machines, ``local_rank`` on this one: the number of its GPU."""
+    """``rank`` of ``size`` processes over all machines; on this one ``local_rank``, its GPU's number, of
+    ``local_size``."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -27,11 +29,16 @@ def world() -> World:
     Raises:
         ConfigError: what stands there is no number, or no process of so many.
     """
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-    texts = [os.environ.get(name, default) for name, default in zip(names, ("0", "1", "0"), strict=True)]
-    if all(text.isdecimal() for text in texts):
-        rank, size, local_rank = map(int, texts)
-        if rank < size and local_rank < size:
-            return World(rank, size, local_rank)
-    found = " ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
-    raise ConfigError(f"{found} in the environment; wanted ranks from 0 to WORLD_SIZE - 1, as torchrun sets them.")
+    defaults = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    texts = {name: os.environ.get(name, default) for name, default in defaults.items()}
+    if all(text.isdecimal() for text in texts.values()):
+        found = World(*map(int, texts.values()))
+        if found.rank < found.size and found.local_rank < found.size and 1 <= found.local_size <= found.size:
+            return found
+    said = " ".join(f"{name}={text}" for name, text in texts.items())
+    raise ConfigError(f"{said} in the environment; wanted ranks from 0 to WORLD_SIZE - 1, as torchrun sets them.")
+
+
+def speaks() -> bool:
+    """Whether this process tells the user of a mistake, even of one in what ``world`` reads."""
+    return os.environ.get("RANK", "0") in ("0", "")

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from config import Config, ConfigError
+from utils.processes import World, world
 
 CONTAINER_LIMITS = tuple(
     Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory/memory.limit_in_bytes")
@@ -38,6 +39,24 @@ def take_gpu(local_rank: int) -> None:
     """Let ``cuda`` mean the GPU of this process from now on: of those it sees the ``local_rank``-th, counted round."""
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
+
+
+def own_device(device: torch.device, world: World) -> torch.device:
+    """The device of this process: of several on a machine with GPUs, each has the one of its number.
+
+    Raises:
+        ConfigError: there are not as many devices as processes.
+    """
+    if world.size == 1 or device.type == "cpu":
+        return device
+    present = torch.cuda.device_count() if device.type == "cuda" else 1
+    if world.local_size > present or device.type == "mps":
+        raise ConfigError(
+            f"{world.size} processes were started, {world.local_size} of them on this machine, which has {present} "
+            f"device of the kind {device.type}; wanted one for each. "
+            f"Use torchrun --nproc_per_node {present}, or --set DEVICE=cpu"
+        )
+    return torch.device(device.type, world.local_rank)
 
 
 def resolve_precision(setting: str, device: torch.device) -> torch.dtype | None:
@@ -151,6 +170,15 @@ def describe(device: torch.device, dtype: torch.dtype | None) -> str:
     """The device by its name, and the precision of the backbone."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"threads: {torch.get_num_threads()}"
     return f"{device.type} ({name}), {str(dtype or torch.float32).removeprefix('torch.')}, torch {torch.__version__}"
+
+
+def device_of(config: Config) -> torch.device:
+    """The device that the config asks for, of several processes this one's.
+
+    Raises:
+        ConfigError: it is absent, or taken.
+    """
+    return own_device(resolve_device(config.DEVICE), world())
 
 
 def prepare(config: Config) -> tuple[torch.device, torch.dtype | None]:

@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from utils.processes import world
 from utils.video import encode_gif, write_atomically
 
 if TYPE_CHECKING:
@@ -137,6 +138,29 @@ class TrainLogger:
         """Title -> (category, name) of the curves that share a chart, under the Custom Scalars tab."""
         layout = {title: ["Multiline", [f"^{re.escape(tag(*key))}$" for key in keys]] for title, keys in charts.items()}
         self._writer.add_custom_scalars({"Overview": layout})
+
+
+class SilentLogger:
+    """What processes have that write nothing, so that they take the same way: ``TrainLogger`` without a word."""
+
+    def __enter__(self) -> SilentLogger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def scalars(self, *_: object, **__: object) -> None:
+        pass
+
+    clip = picture = table = histogram = graph = charts = scalars
+
+
+Logger = TrainLogger | SilentLogger
+
+
+def open_logger(folder: Path, *, first_step: int) -> Logger:
+    """The log below ``folder`` for the process that writes; silence for the others."""
+    return TrainLogger(folder, first_step=first_step) if world().is_first else SilentLogger()
 
 
 def _row(cells: Sequence[object]) -> str:
