@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from config import Config
 from diffusion.text2sign import Text2Sign
+from methods.sharding import from_parts, like, own_part
 
 
 def learning_rate(config: Config, step: int, num_steps: int) -> float:
@@ -35,30 +37,57 @@ def ema_initial_share(config: Config, num_steps: int) -> float:
 
 
 class Ema:
-    """An exponential moving average of the trainable parameters, float32, on the host or beside the model."""
+    """An exponential moving average of the trainable parameters, float32, on the host or beside the model.
+
+    Of a sharded model it is an average of this process's parts.
+    """
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
-        trainable = [(name, p.detach()) for name, p in model.named_parameters() if p.requires_grad]
+        trainable = [(name, own_part(p)) for name, p in model.named_parameters() if p.requires_grad]
         self.average = {name: p.to(device, copy=True) for name, p in trainable}
 
     @torch.no_grad()
     def update(self, model: nn.Module, decay: float) -> None:
         parameters = dict(model.named_parameters())
-        current = [parameters[name].detach().to(own.device) for name, own in self.average.items()]
+        current = [own_part(parameters[name]).to(own.device) for name, own in self.average.items()]
         torch._foreach_lerp_(list(self.average.values()), current, 1.0 - decay)
 
     @contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[None]:
         """The model with averaged weights, for previews; its own come back afterwards, whatever happens."""
         parameters = dict(model.named_parameters())
-        own = {name: parameters[name].data for name in self.average}
+        own = {name: _data(parameters[name]) for name in self.average}
         try:
             for name, average in self.average.items():
-                parameters[name].data = average.to(parameters[name].device)
+                _set_data(parameters[name], average)
             yield
         finally:
             for name, value in own.items():
-                parameters[name].data = value
+                _set_data(parameters[name], value)
+
+    def state(self, model: nn.Module) -> dict[str, Tensor]:
+        """The average of each parameter, sharded where the model is."""
+        parameters = dict(model.named_parameters())
+        return {name: from_parts(average, parameters[name]) for name, average in self.average.items()}
+
+    def restore(self, model: nn.Module, stored: dict[str, Tensor]) -> None:
+        """The inverse of ``state``, from whole tensors."""
+        parameters = dict(model.named_parameters())
+        for name, value in stored.items():
+            self.average[name].copy_(own_part(like(value, parameters[name])))
+
+
+def _data(parameter: nn.Parameter) -> Tensor:
+    """What ``_set_data`` can bring back."""
+    return own_part(parameter).clone() if isinstance(parameter, DTensor) else parameter.data
+
+
+def _set_data(parameter: nn.Parameter, value: Tensor) -> None:
+    """A sharded parameter keeps its memory, which FSDP gathers from; another one is pointed to that of ``value``."""
+    if isinstance(parameter, DTensor):
+        own_part(parameter).copy_(value)
+    else:
+        parameter.data = value.to(parameter.device)
 
 
 class AdamW(torch.optim.AdamW):

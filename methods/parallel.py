@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from config import Config
 from diffusion.text2sign import Text2Sign
+from methods.sharding import shard
 from utils.process_group import add
 from utils.processes import World, world
 
@@ -52,19 +54,25 @@ def gather(parts: list[Share], losses: list[Tensor], *, out: Tensor) -> Tensor:
     return add(out)  # a sum with zeros: exact, and NaN stays NaN
 
 
-def distribute(model: Text2Sign, config: Config) -> nn.Module:
-    """What a training step calls: the model itself, or PyTorch's DistributedDataParallel around it.
+def distribute(model: Text2Sign, config: Config, device: torch.device) -> nn.Module:
+    """What a training step calls: the model, which FSDP changes in place, or DistributedDataParallel around it.
 
-    The wrapper averages gradients over the processes. They live in its buffers, so they take no memory twice; the
-    model's own buffers are constants, equal everywhere.
+    Both average gradients over the processes. DDP's live in the buffers that it exchanges, so they take no memory
+    twice; the model's own buffers are constants, equal everywhere.
     """
     if world().size == 1:
+        return model
+    if config.DISTRIBUTED == "fsdp":
+        shard(model.backbone, device)
         return model
     return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def exchanging(forward: nn.Module, *, now: bool) -> contextlib.AbstractContextManager:
-    """Around a forward and backward pass; only ``now`` gradients are exchanged, before that they add up at home."""
+    """Around a forward and backward pass; only ``now`` does DDP exchange gradients, before that they add up at home.
+
+    FSDP exchanges them every time: adding up at home needs the memory of a whole gradient, which it is there to spare.
+    """
     if isinstance(forward, DistributedDataParallel) and not now:
         return forward.no_sync()
     return contextlib.nullcontext()

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
+from methods.sharding import own_part, whole
+from utils.process_group import add
 from utils.train_logger import Histogram
 
 MAX_RANGES = 4  # a list of blocks is told in at most so many groups
@@ -55,14 +58,18 @@ def _range(index: int, indices: list[int]) -> str:
 
 
 def norms(tensors: Mapping[str, Tensor], groups: Mapping[str, str]) -> dict[str, float]:
-    """L2 norm of the tensors of each group, in float32; one transfer from the device."""
+    """L2 norm of the tensors of each group, in float32; one transfer from the device, of parts one sum over all."""
     members: dict[str, list[int]] = {}
     for i, name in enumerate(tensors):
         members.setdefault(groups[name], []).append(i)
     if not members:
         return {}
-    each = torch.stack([norm.float() for norm in torch._foreach_norm(list(tensors.values()))]).square()
-    together = torch.stack([each[rows].sum() for rows in members.values()]).sqrt()
+    parts = [own_part(tensor) for tensor in tensors.values()]
+    each = torch.stack([norm.float() for norm in torch._foreach_norm(parts)]).square()
+    together = torch.stack([each[rows].sum() for rows in members.values()])
+    if any(isinstance(tensor, DTensor) for tensor in tensors.values()):
+        add(together)
+    together.sqrt_()
     return dict(zip(members, together.tolist(), strict=True))
 
 
@@ -105,7 +112,7 @@ def histograms(tensors: Mapping[str, Tensor], groups: Mapping[str, str]) -> dict
     members: dict[str, list[Tensor]] = {}
     for name, tensor in tensors.items():
         members.setdefault(groups[name], []).append(tensor.detach())
-    found = {group: _histogram(parts) for group, parts in members.items()}
+    found = {group: _histogram([whole(part) for part in parts]) for group, parts in members.items()}
     return {group: histogram for group, histogram in found.items() if histogram is not None}
 
 

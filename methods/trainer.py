@@ -6,7 +6,7 @@ every process runs this loop in step with the others; the first alone writes and
 
     python main.py train --preset demo
     python main.py train --preset demo --resume      # goes on after Ctrl-C, a crash, or with more epochs
-    torchrun --nproc_per_node 8 main.py train        # 8 GPUs
+    torchrun --nproc_per_node 8 main.py train        # 8 GPUs; see docs/scaling.md
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from config import Config
 from dataset import data_identity, epoch_order, load_dataset, split
 from diffusion.text2sign import create_text2sign, training_noise
+from methods.cost import meta_copy
 from methods.interruption import Interruption
 from methods.optimisation import Ema, ema_decay, learning_rate, make_optimizer
 from methods.parallel import Share, distribute, exchanging, gather, shares
 from methods.sampler import check_encoder, encoder_identity, load_weights
+from methods.sharding import clip_gradients, gathered, own_moments
 from methods.starting import read_state, tell_data, tell_position
 from methods.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from methods.watch import Watch
@@ -56,7 +58,8 @@ class Trainer:
         together(lambda: self._build(content, resume))
         self.model.autocast_dtype = dtype
         self.model.to(self.device).train()
-        self.forward = distribute(self.model, config)
+        self.outline = meta_copy(self.model) if self.is_sharded else self.model  # for what is counted on it
+        self.forward = distribute(self.model, config, self.device)
         self.optimizer = make_optimizer(self.model, config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype is torch.float16)
         self.ema = Ema(self.model, self.device if config.EMA_DEVICE == "model" else torch.device("cpu"))
@@ -96,6 +99,11 @@ class Trainer:
             if self._saved_step != self.step or first_says(not checkpoint.latest_path(config).is_file()):
                 self.save()
         return self.step >= self.num_steps
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process holds a part of every parameter, and not the whole model."""
+        return self.world.size > 1 and self.config.DISTRIBUTED == "fsdp"
 
     @property
     def stop_requested(self) -> bool:
@@ -172,7 +180,7 @@ class Trainer:
         if self.watch is not None:
             self.watch.gradients()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(nn.utils.clip_grad_norm_(parameters, config.GRADIENT_CLIP))
+        norm = clip_gradients(parameters, config.GRADIENT_CLIP)
         finite = math.isfinite(norm) and bool(per_clip.isfinite().all())
         if finite:
             self.scaler.step(self.optimizer)
@@ -224,8 +232,8 @@ class Trainer:
         return path
 
     def state(self) -> dict[str, object]:
-        """Everything that a checkpoint holds (``checkpoint.FIELDS``)."""
-        return {
+        """Everything that a checkpoint holds (``checkpoint.FIELDS``); a sharded one all gather for the first."""
+        found = {
             "format_version": checkpoint.FORMAT_VERSION,
             "config": self.config.to_dict(),
             "encoder": encoder_identity(self.encoder),
@@ -235,11 +243,12 @@ class Trainer:
             "skipped_steps": self.skipped_steps,
             "validation_loss": None,
             "model": self.model.state_dict(),
-            "ema": self.ema.average,
+            "ema": self.ema.state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "data": data_identity(self.data, self.training),
         }
+        return gathered(found, keep=self.world.is_first) if self.is_sharded else found
 
     def _build(self, content: dict[str, object] | None, path: Path | None) -> None:
         """Split, encoder and model, on the host; the model fresh, or with the weights of ``content``."""
@@ -260,9 +269,8 @@ class Trainer:
             raise checkpoint.CheckpointError(
                 f"{path} trained other parameters than this config does. Set TINYFUSION_FREEZE_BACKBONE as it was."
             )
-        for name, value in content["ema"].items():
-            self.ema.average[name].copy_(value)
-        self.optimizer.load_state_dict(content["optimizer"])
+        self.ema.restore(self.model, content["ema"])
+        self.optimizer.load_state_dict(own_moments(content["optimizer"], self.optimizer))
         if content["scaler"]:  # empty where it was trained without fp16
             self.scaler.load_state_dict(content["scaler"])
         before, now = content["data"], data_identity(self.data, self.training)

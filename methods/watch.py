@@ -65,7 +65,7 @@ class Watch:
             return
         trainer, started = self._trainer, time.perf_counter()
         num_tokens = trainer.encoder.encode(trainer.data.texts[:16]).mask.shape[1]
-        self._flops = training_flops(trainer.model, num_clips=trainer.config.BATCH_SIZE, num_tokens=num_tokens)
+        self._flops = training_flops(trainer.outline, num_clips=trainer.config.BATCH_SIZE, num_tokens=num_tokens)
         self._peak = matmul_peak(trainer.device, trainer.model.autocast_dtype)
         if trainer.world.is_first:
             tell_what_stays(trainer, self._log, self._groups, step=self._first_step, flops=self._flops, peak=self._peak)

@@ -13,7 +13,12 @@ from pathlib import Path
 
 import torch
 
-PATIENCE = 120  # seconds
+PATIENCE = 300  # seconds, on a machine that others use
+IMPORTED = [
+    "tests.test_distributed", "torch._dynamo", "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto", "transformers.models.bert.modeling_bert",
+]  # fmt: skip
+"""The tests, and what a training imports only once it needs it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ def run_many(folder: Path, function: Callable[..., object], *arguments: object, 
     """
     folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_distributed"])
+    context.set_forkserver_preload(IMPORTED)
     port = _free_port()
     started = [
         context.Process(target=_take_part, args=(rank, size, port, folder, function, arguments)) for rank in range(size)

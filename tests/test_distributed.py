@@ -1,4 +1,4 @@
-"""methods/parallel.py and utils/process_group.py: two real processes with gloo, on the CPU."""
+"""methods/parallel.py, methods/sharding.py and utils/process_group.py: two real processes with gloo, on the CPU."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.distributed.tensor.debug import CommDebugMode
 
 from config import ConfigError, UserError, make_config
 from dataset import DatasetError
@@ -23,6 +24,7 @@ from methods.parallel import shares
 from methods.trainer import Trainer
 from tests.conftest import command_settings, debug_settings, moving_square, write_pair
 from tests.many_processes import run_many
+from tests.published_files import random_weights, write_published
 from tests.test_trainer import advance, assert_equal
 from utils import checkpoint
 from utils.checkpoint import latest_path
@@ -32,7 +34,7 @@ from utils.runtime import own_device
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
-WAYS = ["ddp"]
+WAYS = ["ddp", "fsdp"]
 STATE = ("step", "epoch", "batch", "skipped_steps", "model", "ema", "optimizer", "scaler", "data")
 TOLD_BY_THE_CLOCK = ("03_Epoch_Summary/seconds", "05_Performance", "14_System", "time")
 
@@ -110,36 +112,75 @@ def _without_the_clock(path: Path, folder: Path) -> str:
     return re.sub(r"tfevents.*", "tfevents", str(path.relative_to(folder)))
 
 
-def _losses_of_all(folder: Path, clips: Path, way: str, batch_size: int) -> None:
-    """Two steps of every architecture, written down by the first process."""
+def _cases(published: str) -> dict[str, dict[str, object]]:
+    """Name -> settings: every architecture, a frozen backbone, and one whose losses are scaled as with fp16."""
+    frozen = {"TINYFUSION_FREEZE_BACKBONE": True, "TINYFUSION_INIT": "pretrained", "TINYFUSION_CHECKPOINT": published}
+    return {**{name: {"MODEL_ARCHITECTURE": name} for name in ARCHITECTURES}, "frozen": frozen, "scaled": {}}
+
+
+def _losses_of_all(folder: Path, clips: Path, published: str, way: str, batch_size: int) -> None:
+    """Loss and gradient norm of two steps of every case, written down by the first process."""
     found = {}
     with joined(CPU):
-        for name in ARCHITECTURES:
-            places = debug_settings(folder, clips)
-            chosen = {"MODEL_ARCHITECTURE": name, "DISTRIBUTED": way, "BATCH_SIZE": batch_size}
-            metrics = advance(Trainer(make_config("debug", {**places, **chosen})), 3)
-            found[name] = [[one["loss"], one["gradient_norm"]] for one in metrics]
+        for name, settings in _cases(published).items():
+            chosen = {**debug_settings(folder, clips), **settings, "DISTRIBUTED": way, "BATCH_SIZE": batch_size}
+            trainer = Trainer(make_config("debug", chosen))
+            if name == "scaled":
+                trainer.scaler = torch.amp.GradScaler("cpu", enabled=True, init_scale=1024.0)
+            found[name] = [[one["loss"], one["gradient_norm"], one["skipped"]] for one in advance(trainer, 2)]
     if world().is_first:
         (folder / f"{way}.json").write_text(json.dumps(found))
 
 
 @pytest.fixture(scope="session")
-def losses_alone(tmp_path_factory: pytest.TempPathFactory, clips_folder: Path) -> dict[str, list[list[float]]]:
+def published(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("published") / "published.pt"
+    return str(write_published(path, random_weights(2, 64, patch=8, grid=4)))
+
+
+@pytest.fixture(scope="session")
+def losses_alone(tmp_path_factory: pytest.TempPathFactory, clips_folder: Path, published: str) -> dict[str, list]:
     folder = tmp_path_factory.mktemp("every")
-    _losses_of_all(folder, clips_folder, "ddp", 4)
+    _losses_of_all(folder, clips_folder, published, "ddp", 4)
     return json.loads((folder / "ddp.json").read_text())
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_architecture_trains_alike_on_two_processes(
-    tmp_path: Path, clips_folder: Path, losses_alone: dict[str, list[list[float]]], way: str
+    tmp_path: Path, clips_folder: Path, published: str, losses_alone: dict[str, list], way: str
 ) -> None:
-    ended = run_many(tmp_path, _losses_of_all, tmp_path, clips_folder, way, 2)
+    ended = run_many(tmp_path, _losses_of_all, tmp_path, clips_folder, published, way, 2)
     assert [one.code for one in ended] == [0, 0], ended[0].err + ended[1].err
     found = json.loads((tmp_path / f"{way}.json").read_text())
     for name, wanted in losses_alone.items():
-        for pair, expected in zip(found[name], wanted, strict=True):
-            assert pair == pytest.approx(expected, rel=1e-4), name
+        for numbers, expected in zip(found[name], wanted, strict=True):
+            assert numbers == pytest.approx(expected, rel=1e-4), name
+
+
+def _count_exchanges(settings: dict[str, object], path: Path) -> None:
+    with joined(CPU), CommDebugMode() as counted:
+        trainer = Trainer(make_config("debug", settings))
+        advance(trainer, 1)
+        before = {str(kind): number for kind, number in counted.get_comm_counts().items()}
+        advance(trainer, 1)
+        after = {str(kind): number for kind, number in counted.get_comm_counts().items()}
+    if world().is_first:
+        path.write_text(json.dumps({kind: number - before.get(kind, 0) for kind, number in after.items()}))
+
+
+def test_a_sharded_step_gathers_every_weight_twice_and_reduces_its_gradient_once(
+    tmp_path: Path, clips_folder: Path
+) -> None:
+    """With two chunks of frames, for which each block runs twice."""
+    settings = {**debug_settings(tmp_path, clips_folder), "DISTRIBUTED": "fsdp", "TINYFUSION_FRAME_CHUNK_SIZE": 2}
+    ended = run_many(tmp_path, _count_exchanges, settings, tmp_path / "counts.json")
+    assert [one.code for one in ended] == [0, 0], ended[0].err + ended[1].err
+    found = json.loads((tmp_path / "counts.json").read_text())
+    num_units = 2 * 2 + 1  # of 2 blocks the modulation, and the block with its adapter; what lies around them
+    gathers, reductions = (
+        sum(number for kind, number in found.items() if name in kind) for name in ("allgather", "reduce_scatter")
+    )
+    assert (gathers, reductions) == (2 * num_units, num_units), found
 
 
 # ---- Checkpoints move -----------------------------------------------------------------------------------------------
@@ -151,11 +192,11 @@ def _load_and_save(settings: dict[str, object], path: Path) -> None:
         Trainer(config, resume=path).save()
 
 
-def test_a_checkpoint_moves_from_one_process_to_two_and_back_and_loses_no_bit(
+def test_a_checkpoint_moves_from_one_process_to_ddp_to_fsdp_and_back_and_loses_no_bit(
     tmp_path: Path, alone: Path, seven_clips: Path
 ) -> None:
     original = path = alone / "checkpoints" / "debug" / "latest_checkpoint.pt"
-    for number, (way, size) in enumerate((("ddp", 2), ("ddp", 1))):
+    for number, (way, size) in enumerate((("ddp", 2), ("fsdp", 2), ("fsdp", 1))):
         settings = {**debug_settings(tmp_path / str(number), seven_clips), "BATCH_SIZE": 4 // size, "DISTRIBUTED": way}
         if size == 1:
             _load_and_save(settings, path)
@@ -187,11 +228,9 @@ def _train_until_asked(settings: dict[str, object]) -> int:
         return trainer.step
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_one_process_that_is_asked_to_stop_stops_all_after_the_same_step(
-    tmp_path: Path, seven_clips: Path, way: str
-) -> None:
-    settings = {**debug_settings(tmp_path, seven_clips), "DISTRIBUTED": way, "SAVE_EVERY_EPOCHS": 100, "BATCH_SIZE": 1}
+def test_one_process_that_is_asked_to_stop_stops_all_after_the_same_step(tmp_path: Path, seven_clips: Path) -> None:
+    quiet = {"VALIDATE_EVERY_EPOCHS": 0, "RANK_EVERY_EPOCHS": 0, "LOG_DETAILS_EVERY_EPOCHS": 0}
+    settings = {**debug_settings(tmp_path, seven_clips), **quiet, "SAVE_EVERY_EPOCHS": 100, "BATCH_SIZE": 1}
     ended = run_many(tmp_path, _train_until_asked, settings)
     assert [one.code for one in ended] == [3, 3], ended[0].err + ended[1].err
     assert checkpoint.load(latest_path(make_config("debug", settings)))["step"] == 3
