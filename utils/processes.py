@@ -40,5 +40,8 @@ def world() -> World:
 
 
 def speaks() -> bool:
-    """Whether this process tells the user of a mistake, even of one in what ``world`` reads."""
-    return os.environ.get("RANK", "0") in ("0", "")
+    """Whether this process tells the user of a mistake: the first one, and one that is none of the others."""
+    try:
+        return world().is_first
+    except ConfigError:
+        return True
