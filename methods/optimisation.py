@@ -9,11 +9,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from config import Config
 from diffusion.text2sign import Text2Sign
-from methods.sharding import from_parts, like, own_part
+from methods.sharding import from_parts, is_sharded, like, own_part
 
 
 def learning_rate(config: Config, step: int, num_steps: int) -> float:
@@ -79,12 +78,12 @@ class Ema:
 
 def _data(parameter: nn.Parameter) -> Tensor:
     """What ``_set_data`` can bring back."""
-    return own_part(parameter).clone() if isinstance(parameter, DTensor) else parameter.data
+    return own_part(parameter).clone() if is_sharded(parameter) else parameter.data
 
 
 def _set_data(parameter: nn.Parameter, value: Tensor) -> None:
     """A sharded parameter keeps its memory, which FSDP gathers from; another one is pointed to that of ``value``."""
-    if isinstance(parameter, DTensor):
+    if is_sharded(parameter):
         own_part(parameter).copy_(value)
     else:
         parameter.data = value.to(parameter.device)

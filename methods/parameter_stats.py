@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
-from methods.sharding import own_part, whole
+from methods.sharding import is_sharded, own_part, whole
 from utils.process_group import add
 from utils.train_logger import Histogram
 
@@ -67,7 +66,7 @@ def norms(tensors: Mapping[str, Tensor], groups: Mapping[str, str]) -> dict[str,
     parts = [own_part(tensor) for tensor in tensors.values()]
     each = torch.stack([norm.float() for norm in torch._foreach_norm(parts)]).square()
     together = torch.stack([each[rows].sum() for rows in members.values()])
-    if any(isinstance(tensor, DTensor) for tensor in tensors.values()):
+    if any(is_sharded(tensor) for tensor in tensors.values()):
         add(together)
     together.sqrt_()
     return dict(zip(members, together.tolist(), strict=True))

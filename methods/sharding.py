@@ -13,9 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from external.TinyFusion.dit import Modulated
 from models.architectures.tinyfusion import TinyFusionVideo
@@ -31,6 +28,9 @@ def shard(backbone: nn.Module, device: torch.device) -> None:
     The whole backbone is the last unit, for what lies around its blocks: every use of it begins with its ``forward``.
     It gives its weights back after ``forward`` like the others, so that nobody finds outdated ones gathered.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
     mesh = init_device_mesh(device.type, (world().size,))
     for unit in units(backbone):
         for module in unit:
@@ -69,29 +69,38 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 # ---- Parts and wholes -----------------------------------------------------------------------------------------------
 
 
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether it is a ``DTensor``, told by what only that class has: importing it takes a second of a start."""
+    return hasattr(tensor, "placements")
+
+
 @torch.no_grad()
 def own_part(tensor: Tensor) -> Tensor:
     """What this process holds of a sharded tensor, sharing its memory; any other tensor as it is. No gradient."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor.detach()
+    return tensor.to_local() if is_sharded(tensor) else tensor.detach()
 
 
 @torch.no_grad()
 def whole(tensor: Tensor) -> Tensor:
     """A sharded tensor put together, on all processes by all of them; any other tensor as it is. No gradient."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+    return tensor.full_tensor() if is_sharded(tensor) else tensor.detach()
 
 
 def like(full: Tensor, model: Tensor) -> Tensor:
     """``full``, which every process has, sharded as ``model`` is; itself where that is not sharded."""
-    if not isinstance(model, DTensor):
+    if not is_sharded(model):
         return full
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(full, model.device_mesh, model.placements, src_data_rank=None)
 
 
 def from_parts(part: Tensor, model: Tensor) -> Tensor:
     """The inverse of ``own_part``: the tensor, sharded as ``model`` is, of which each process has its ``part``."""
-    if not isinstance(model, DTensor):
+    if not is_sharded(model):
         return part
+    from torch.distributed.tensor import DTensor
+
     place = {"shape": model.shape, "stride": model.stride(), "run_check": False}
     return DTensor.from_local(part.to(model.device), model.device_mesh, model.placements, **place)
 
@@ -101,7 +110,7 @@ def gathered(value: Any, *, keep: bool) -> Any:
 
     All processes take part, tensor by tensor; one that does not ``keep`` them is left with empty ones.
     """
-    if isinstance(value, DTensor):
+    if isinstance(value, Tensor) and is_sharded(value):
         full = whole(value)
         return full.cpu() if keep else torch.empty(0)
     if isinstance(value, dict):
@@ -129,7 +138,7 @@ def own_moments(stored: dict[str, Any], optimizer: torch.optim.Optimizer) -> dic
 
 def clip_gradients(parameters: list[nn.Parameter], limit: float) -> float:
     """Scale the whole gradient so that its L2 norm is at most ``limit``; returns the norm before."""
-    if not any(isinstance(p, DTensor) for p in parameters):
+    if not any(is_sharded(p) for p in parameters):
         return float(nn.utils.clip_grad_norm_(parameters, limit))
     parts = [own_part(p.grad) for p in parameters if p.grad is not None]
     norm = add(nn.utils.get_total_norm(parts).square()).sqrt()
