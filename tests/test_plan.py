@@ -51,7 +51,7 @@ def test_json_has_the_same_in_bytes_and_seconds(
 
 
 def test_where_it_does_not_fit_levers_are_tried_one_by_one_and_together(debug_config: Callable[..., Config]) -> None:
-    config = debug_config(BATCH_SIZE=8, NUM_FRAMES=16, GRADIENT_CHECKPOINTING=False, TINYFUSION_FRAME_CHUNK_SIZE=16)
+    config = debug_config(BATCH_SIZE=4, GRADIENT_CHECKPOINTING=False, TINYFUSION_FRAME_CHUNK_SIZE=4)
     plan = make_plan(config, Question(memory=2**20, share=0.5))
     assert plan.needed > plan.memory
     changes = [change for change, _ in plan.levers]
@@ -65,7 +65,7 @@ def test_where_it_does_not_fit_levers_are_tried_one_by_one_and_together(debug_co
 
 
 def test_a_lever_that_is_enough_is_marked(debug_config: Callable[..., Config]) -> None:
-    config = debug_config(BATCH_SIZE=8, NUM_FRAMES=16, GRADIENT_CHECKPOINTING=False)
+    config = debug_config(BATCH_SIZE=4, GRADIENT_CHECKPOINTING=False)
     needed = make_plan(config, Question(share=0.5)).needed
     text = as_text(make_plan(config, Question(memory=needed - 1, share=0.5)))
     assert "(fits)" in text and "what would help" in text

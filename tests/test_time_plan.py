@@ -58,7 +58,7 @@ def test_a_slice_gets_memory_of_its_own_and_can_be_run(architecture: str) -> Non
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_share_of_the_matmul_rate_is_measured(architecture: str) -> None:
-    config = make_config("debug", {"MODEL_ARCHITECTURE": architecture})
+    config = make_config("debug", {"MODEL_ARCHITECTURE": architecture, "UNET_LEVELS": 1})
     speed = measure_speed(config, CPU, **SIZES)
     assert speed.share is not None and 0 < speed.share < 1
     assert speed.measured_on.endswith("2 x 4 frames") and speed.update_seconds > 0
