@@ -43,6 +43,7 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {  # name -> (preset, what is 
     "demo, 2 x 2 accumulated": ("demo", {"BATCH_SIZE": 2, "GRADIENT_ACCUMULATION_STEPS": 2}),
     "letters, batch 4": ("letters", {"BATCH_SIZE": 4, "SPLIT_FILE": ""}),
     "small": ("small", {}),
+    "default, 4 frames": ("default", {"NUM_FRAMES": 4}),
     "default": ("default", {}),
 }
 QUIET = {"VALIDATION_FRACTION": 0.0, "TEXT_ENCODER": PACKAGED_ENCODER, "TINYFUSION_INIT": "scratch"}

@@ -23,9 +23,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     """
     if q.device.type == "cpu" and k.shape[2] <= SHORT_SEQUENCE:
         return _plain(q, k, v, mask)
-    if q.device.type == "cpu" and q.dtype is torch.bfloat16 and mask is None and not torch.is_grad_enabled():
+    if mask is None and not torch.is_grad_enabled() and _is_slow_when_fused(q):
         return _few_heads_at_a_time(q, k, v)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def _is_slow_when_fused(q: Tensor) -> bool:
+    """bfloat16 on a CPU; but a fake tensor, traced for a plan, takes time for each operator and none for its size."""
+    return q.device.type == "cpu" and q.dtype is torch.bfloat16 and type(q) is Tensor
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
