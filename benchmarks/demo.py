@@ -29,7 +29,7 @@ def evaluate(folder: Path, name: str, extra: str = "") -> dict[str, object]:
     """Seconds and scores of one evaluation."""
     report = folder / name
     seconds = run_command(f"evaluate --checkpoint {checkpoint(folder, name)} --output {report}{extra}")
-    scores = json.loads((report / "evaluation.json").read_text())
+    scores = json.loads((report / "evaluation.json").read_text().replace(f"{folder}/", ""))
     return {"evaluate_seconds": round(seconds, 1), **scores}
 
 
