@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+ROOT = Path(__file__).resolve().parents[1]
 
 PATIENCE = 300  # seconds, on a machine that others use
 IMPORTED = [
@@ -75,3 +79,20 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def interrupt_after_three_lines(command: list[str], log: Path) -> tuple[int, str, str]:
+    """Ctrl-C to a training command once its log has three lines: exit code, stdout, stderr."""
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as run:  # fmt: skip
+        try:
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline and not (log.is_file() and log.read_text().count("\n") >= 3):
+                time.sleep(0.05)
+            run.send_signal(signal.SIGINT)
+            out, err = run.communicate(timeout=60)
+        finally:
+            run.kill()
+    return run.returncode, out, err

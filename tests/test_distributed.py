@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +20,7 @@ from main import main
 from methods.parallel import shares
 from methods.trainer import Trainer
 from tests.conftest import command_settings, debug_settings, moving_square, write_pair
-from tests.many_processes import run_many
+from tests.many_processes import interrupt_after_three_lines, run_many
 from tests.published_files import random_weights, write_published
 from tests.test_trainer import advance, assert_equal
 from utils import checkpoint
@@ -32,7 +29,6 @@ from utils.process_group import in_turn, joined, on_first, together
 from utils.processes import World, world
 from utils.runtime import own_device
 
-ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 WAYS = ["ddp", "fsdp"]
 STATE = ("step", "epoch", "batch", "skipped_steps", "model", "ema", "optimizer", "scaler", "data")
@@ -244,18 +240,7 @@ def test_ctrl_c_to_torchrun_saves_once_and_another_number_of_processes_goes_on(
     arguments = command_settings(tmp_path, seven_clips, **settings, **quiet)
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "main.py", "train", *arguments]
     log = tmp_path / "logs" / "debug" / "metrics.jsonl"
-    with subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as run:  # fmt: skip
-        try:
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline and not (log.is_file() and log.read_text().count("\n") >= 3):
-                time.sleep(0.05)
-            run.send_signal(signal.SIGINT)
-            out, err = run.communicate(timeout=60)
-        finally:
-            run.kill()
+    _, out, err = interrupt_after_three_lines([sys.executable, *command], log)
     step = json.loads(log.read_text().splitlines()[-1])["step"]
     assert err.count("Interrupted: finishing this step, then saving.") == 1, err
     assert out.count(f"Stopped at step {step:,} of") == 1, out + err

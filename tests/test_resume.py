@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +17,12 @@ from config import Config
 from main import main
 from methods.trainer import Trainer
 from tests.conftest import command_settings
+from tests.many_processes import interrupt_after_three_lines
 from tests.published_files import random_weights, write_published
 from tests.test_trainer import advance, assert_equal
 from utils import checkpoint, checkpoint_list
 from utils.checkpoint import CheckpointError, latest_path
 
-ROOT = Path(__file__).resolve().parents[1]
 MakeConfig = Callable[..., Config]
 
 
@@ -174,19 +171,8 @@ def test_ctrl_c_saves_says_so_and_exits_with_130_and_resume_finishes(
     settings = {"SAMPLE_EVERY_EPOCHS": 0, "SAVE_EVERY_EPOCHS": 5000, "NUM_EPOCHS": 5000}
     command = [sys.executable, "main.py", "train", *command_settings(tmp_path, clips_folder, **settings)]
     log = tmp_path / "logs" / "debug" / "metrics.jsonl"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as run:
-        try:
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline and not (log.is_file() and log.read_text().count("\n") >= 3):
-                time.sleep(0.05)
-            run.send_signal(signal.SIGINT)
-            out, err = run.communicate(timeout=60)
-        finally:
-            run.kill()
-    assert run.returncode == 130, err
+    code, out, err = interrupt_after_three_lines(command, log)
+    assert code == 130, err
     assert "Interrupted: finishing this step, then saving." in err and "Traceback" not in err
     path = tmp_path / "checkpoints" / "debug" / "latest_checkpoint.pt"
     assert f"saved {path}" in out and path.is_file()
