@@ -44,6 +44,7 @@ class Ema:
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         trainable = [(name, own_part(p)) for name, p in model.named_parameters() if p.requires_grad]
         self.average = {name: p.to(device, copy=True) for name, p in trainable}
+        self.apart = any(p.device.type != device.type for _, p in trainable)  # lies on another device than the model
 
     @torch.no_grad()
     def update(self, model: nn.Module, decay: float) -> None:
@@ -53,16 +54,20 @@ class Ema:
 
     @contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[None]:
-        """The model with averaged weights, for previews; its own come back afterwards, whatever happens."""
+        """The model with averaged weights, for previews; its own come back afterwards, whatever happens.
+
+        An average that lies apart is copied into the model's own memory, whose content waits where the average lies: so
+        a GPU needs nothing more.
+        """
         parameters = dict(model.named_parameters())
-        own = {name: _data(parameters[name]) for name in self.average}
+        own = {name: self._own(parameters[name], average) for name, average in self.average.items()}
         try:
             for name, average in self.average.items():
-                _set_data(parameters[name], average)
+                self._put(parameters[name], average)
             yield
         finally:
             for name, value in own.items():
-                _set_data(parameters[name], value)
+                self._put(parameters[name], value)
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
         """The average of each parameter, sharded where the model is."""
@@ -75,18 +80,18 @@ class Ema:
         for name, value in stored.items():
             self.average[name].copy_(own_part(like(value, parameters[name])))
 
+    def _own(self, parameter: nn.Parameter, average: Tensor) -> Tensor:
+        """What ``_put`` can bring back."""
+        in_place = self.apart or is_sharded(parameter)
+        return own_part(parameter).to(average.device, copy=True) if in_place else parameter.data
 
-def _data(parameter: nn.Parameter) -> Tensor:
-    """What ``_set_data`` can bring back."""
-    return own_part(parameter).clone() if is_sharded(parameter) else parameter.data
-
-
-def _set_data(parameter: nn.Parameter, value: Tensor) -> None:
-    """A sharded parameter keeps its memory, which FSDP gathers from; another one is pointed to that of ``value``."""
-    if is_sharded(parameter):
-        own_part(parameter).copy_(value)
-    else:
-        parameter.data = value.to(parameter.device)
+    @torch.no_grad()
+    def _put(self, parameter: nn.Parameter, value: Tensor) -> None:
+        """A sharded parameter keeps its memory too, which FSDP gathers from; others are pointed to ``value``."""
+        if self.apart or is_sharded(parameter):
+            own_part(parameter).copy_(value)
+        else:
+            parameter.data = value
 
 
 class AdamW(torch.optim.AdamW):

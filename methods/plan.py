@@ -113,7 +113,8 @@ def clips_between_steps(config: Config) -> int:
 def memory_between_steps(
     config: Config, place: Place, training: TrainingPlan, sizes: dict[str, int], *, known: dict[int, Peak]
 ) -> int:
-    """Bytes while they pass: the model runs on averaged weights, its own and the moments wait beside them.
+    """Bytes while they pass: the model runs on averaged weights, the moments wait beside them, and its own weights
+    do where the averages lie, on the device or not.
 
     ``known``: number of clips -> peak of sampling them with this config, so that it is not traced twice.
     """
@@ -121,7 +122,8 @@ def memory_between_steps(
     if not num_clips:
         return 0
     passing = known.get(num_clips) or plan_sampling(config, place, num_clips=num_clips, **sizes)
-    return passing.num_bytes + 3 * BYTES * training.num_trainable
+    num_waiting = 3 if place.averages_here(config) else 2
+    return passing.num_bytes + num_waiting * BYTES * training.num_trainable
 
 
 def _try_levers(plan: Plan, sizes: dict[str, int]) -> list[tuple[dict[str, object], int]]:

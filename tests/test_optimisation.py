@@ -60,16 +60,20 @@ def test_an_average_without_decay_is_the_model_itself(debug_config: MakeConfig) 
         assert torch.equal(trainer.ema.average[name], parameter.detach())
 
 
-def test_averaged_weights_are_applied_and_the_own_ones_come_back_even_after_an_error() -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_averaged_weights_are_applied_and_the_own_ones_come_back_even_after_an_error(apart: bool) -> None:
+    """An average that lies apart, as on the host of a GPU, never takes memory beside the model."""
     model = nn.Linear(2, 2)
     ema = Ema(model, torch.device("cpu"))
-    average = model.weight.detach().clone()
+    ema.apart = apart
+    place, average = model.weight.data_ptr(), model.weight.detach().clone()
     with torch.no_grad():
         model.weight.add_(1.0)
     own = model.weight.detach().clone()
     with pytest.raises(RuntimeError, match="in between"), ema.applied_to(model):
-        assert torch.equal(model.weight, average)
+        assert torch.equal(model.weight, average) and (model.weight.data_ptr() == place) == apart
         raise RuntimeError("in between")
+    assert model.weight.data_ptr() == place
     assert torch.equal(model.weight, own) and torch.equal(ema.average["weight"], average)
 
 

@@ -12,7 +12,9 @@ import torch
 from config import Config, make_config
 from dataset import clip_names, load_dataset
 from main import main
-from methods.plan import Question, clips_between_steps, make_plan, num_training_clips
+from methods.memory_plan import Place, plan_training
+from methods.memory_trace import FORWARD, Peak
+from methods.plan import Question, clips_between_steps, make_plan, memory_between_steps, num_training_clips
 from methods.plan_text import as_json, as_text
 from models.text_encoder import TextEncoder, TextEncoderError, encoder_shape
 from presets import PACKAGED_ENCODER
@@ -142,6 +144,21 @@ def test_clips_between_steps_are_the_most_that_any_interval_asks_for() -> None:
     assert clips_between_steps(make_config("debug", {**never, "SAMPLE_EVERY_EPOCHS": 1, "NUM_PREVIEWS": 3})) == 3
     assert clips_between_steps(make_config("debug", {**never, "RANK_EVERY_EPOCHS": 1})) == 8
     assert clips_between_steps(make_config("debug", {**never, "VALIDATE_EVERY_EPOCHS": 1, "BATCH_SIZE": 5})) == 2
+
+
+def test_averages_on_the_host_change_places_with_the_weights_between_steps() -> None:
+    """Beside a model that samples wait two moments, and its own weights only if the averages lie on the device."""
+    gpu = Place(torch.device("cuda"), present=False, dtype=torch.bfloat16)
+    sizes = {"text_width": 384, "num_tokens": 8}
+    found = {}
+    for where in ("cpu", "model"):
+        config = make_config("debug", {"EMA_DEVICE": where})
+        training = plan_training(config, gpu, **sizes)
+        passing = Peak(1000, FORWARD, {})
+        known = {clips_between_steps(config): passing}
+        found[where] = memory_between_steps(config, gpu, training, sizes, known=known)
+    parameters = 4 * training.num_trainable
+    assert (found["cpu"], found["model"]) == (1000 + 2 * parameters, 1000 + 3 * parameters)
 
 
 def test_the_memory_of_the_host_is_within_what_is_installed() -> None:
