@@ -6,7 +6,8 @@
     python -m benchmarks.efficiency --train-profile     # where a training step's time goes, too
 
 The machine's ceilings are measured before, between and after, in the same run; the best round counts, and all rounds
-stand in the JSON, so that drift shows. Operations are counted and not estimated. Of a training step two counts are
+stand in the JSON, so that drift shows. On a machine that drifts, the share of the products just before and after says
+more: it stands beside. Operations are counted and not estimated. Of a training step two counts are
 given: the model's (forward and backward) and those executed, which include what checkpointing computes again.
 Nothing but the model runs: clips, texts and weights are random. ``results/efficiency.json`` is the default preset on
 a CPU; other presets and devices add their names.
@@ -39,10 +40,21 @@ SLOW_FORWARD = 2.0  # seconds, from which a few sampling steps are enough
 FEW_STEPS = 2
 
 
-def measure_forward(work: Workload, counted: Operations, *, repeats: int) -> dict[str, Any]:
-    """Seconds and operations of one forward of the batch without gradients."""
-    times = repeated(work.predict, work.device, repeats=repeats)
-    return {**summary(times), "tflop": counted.forward * len(work.video) / 1e12}
+def measure_forward(work: Workload, counted: Operations, limits: Limits, *, repeats: int) -> dict[str, Any]:
+    """Seconds and operations of one forward of the batch without gradients, each time between two rounds of ``limits``.
+
+    ``share_beside`` is of the mean of those two rounds' best products: what disturbs the machine disturbs both.
+    """
+    dtype = work.model.autocast_dtype or torch.float32
+    flops = counted.forward * len(work.video)
+    times, beside = [], []
+    for _ in range(repeats):
+        found = repeated(work.predict, work.device, repeats=1)
+        limits.measure()
+        times += found
+        beside.append(flops / statistics.median(found) / statistics.mean(limits.of_rounds(dtype)[-2:]))
+    around = {"share_beside": statistics.median(beside), "share_beside_of_each": beside}
+    return {**summary(times), "tflop": flops / 1e12, **around}
 
 
 def measure_training(work: Workload, counted: Operations, *, steps: int) -> dict[str, Any]:
@@ -104,8 +116,7 @@ def measure(work: Workload, args: argparse.Namespace) -> dict[str, Any]:
     counted = operations(work)
     limits = Limits(work.device, own_products(work), tuple(dict.fromkeys([dtype, torch.float32])))
     limits.measure()
-    rows = {"forward": measure_forward(work, counted, repeats=args.repeats)}
-    limits.measure()
+    rows = {"forward": measure_forward(work, counted, limits, repeats=args.repeats)}
     rows["sampling step"] = measure_sampling(
         work, counted, **sampling_plan(work, args, rows["forward"]["median_s"]), guidance_scale=args.guidance_scale
     )
@@ -168,7 +179,9 @@ def show(result: dict[str, Any]) -> None:
             print(row_text("  with recomputation", row, "tflop_executed", "share_executed", ""))
         for part, spent in row.get("parts_s", {}).items():
             print(f"  {part:<24}{spent:>9.4g} s")
-    sampling = result["rows"]["sampling step"]
+    forward, sampling = result["rows"]["forward"], result["rows"]["sampling step"]
+    each = ", ".join(f"{share:.3f}" for share in forward["share_beside_of_each"])
+    print(f"forward against the best products just before and after: {forward['share_beside']:.3f}  (each: {each})")
     print(f"loop beyond its {sampling['forwards']} forwards: {sampling['beyond_forwards']:.4f}  {TARGETS['loop']}")
 
 
