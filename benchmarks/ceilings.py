@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from benchmarks.machine import write_result
+from methods.prompt_ranking import FEW, share_of_draws
 from utils.fingerspelling import Entry, draw_entry, lexicon_folder, read_index, read_points, select_entries, trimmed
 from utils.pose_drawing import Points
 
@@ -40,23 +41,27 @@ def canonical_pose(points: Points) -> np.ndarray:
     return (hand * ((-1, 1) if side == 0 else (1, 1))).ravel()
 
 
-def named_by_others(features: np.ndarray, letters: list[str], languages: list[str]) -> list[bool]:
-    """For each row: does the nearest row of another language show the same letter?"""
+def not_farther(features: np.ndarray, letters: list[str], languages: list[str]) -> tuple[list[int], int]:
+    """For each row, how many wrong letters have a row of another language at least as near as the right one; of how
+    many wrong letters."""
     squares = (features**2).sum(1)
     distances = squares[:, None] + squares[None] - 2 * features @ features.T
     own = np.array(languages)[:, None] == np.array(languages)[None]
-    nearest = np.where(own, np.inf, distances).argmin(1)
-    return [letters[i] == letters[j] for i, j in enumerate(nearest)]
+    distances = np.where(own, np.inf, distances)
+    names = sorted(set(letters))
+    nearest = np.stack([distances[:, np.array(letters) == name].min(1) for name in names], axis=1)  # (rows, names)
+    mine = nearest[np.arange(len(letters)), [names.index(letter) for letter in letters]]
+    return ((nearest <= mine[:, None]).sum(1) - 1).tolist(), len(names) - 1
 
 
-def share(right: Iterable[bool]) -> float:
-    """Of True, to three digits."""
+def share(right: Iterable[float]) -> float:
+    """The mean, so of True the share, to three digits."""
     return round(float(np.mean(list(right))), 3)
 
 
 def ceilings(held_out: set[tuple[str, str]] | None = None) -> dict[str, object]:
     """Shares named right by pose and by pixels: over all clips, the one-handed languages, each language, and the
-    ``held_out`` pairs (letter, language)."""
+    ``held_out`` pairs (letter, language); of these also among FEW letters, the right one and others by chance."""
     chosen = entries()
     folder = lexicon_folder()
     poses = [canonical_pose(trimmed(read_points(folder / entry.source))) for entry in chosen]
@@ -64,8 +69,9 @@ def ceilings(held_out: set[tuple[str, str]] | None = None) -> dict[str, object]:
     letters, languages = [entry.letter.upper() for entry in chosen], [entry.language for entry in chosen]
     found: dict[str, object] = {}
     for name, features in (("pose", poses), ("pixels", pixels)):
-        right = named_by_others(np.stack(features).astype(np.float64), letters, languages)
-        rows = list(zip(right, letters, languages, strict=True))
+        lost, num_others = not_farther(np.stack(features).astype(np.float64), letters, languages)
+        rows = list(zip([not num for num in lost], letters, languages, strict=True))
+        few = [share_of_draws(num, num_others, FEW - 1) for num in lost]
         found[name] = {
             "all": share(ok for ok, _, _ in rows),
             "one_handed": share(ok for ok, _, language in rows if language in ONE_HANDED),
@@ -73,6 +79,8 @@ def ceilings(held_out: set[tuple[str, str]] | None = None) -> dict[str, object]:
         }
         if held_out:
             found[name]["held_out"] = share(ok for ok, letter, code in rows if (letter, code) in held_out)
+            among = [part for part, (_, letter, code) in zip(few, rows, strict=True) if (letter, code) in held_out]
+            found[name][f"held_out_{FEW}_way"] = share(among)
     return found
 
 

@@ -23,6 +23,7 @@ import torch
 from benchmarks.ceilings import ONE_HANDED, ceilings
 from benchmarks.machine import ROOT, run_command, write_result
 from config import make_config
+from methods.prompt_ranking import FEW
 from utils.runtime import generator
 
 TRAINED_ONLY = ("eso", "lls", "swl")  # one-handed too, but their letters agree less with the others' (ceilings.py)
@@ -84,7 +85,8 @@ def main() -> None:
 def _print_ceilings(found: dict) -> None:
     for name, shares in found.items():
         print(
-            f"without a model, nearest clip of another language by {name}: held-out pairs {shares['held_out']:.3f}, "
+            f"without a model, nearest clip of another language by {name}: held-out pairs {shares['held_out']:.3f} "
+            f"(among {FEW} {shares[f'held_out_{FEW}_way']:.3f}), "
             f"one-handed languages {shares['one_handed']:.3f}, all {shares['all']:.3f}"
         )
 

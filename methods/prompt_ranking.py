@@ -68,7 +68,7 @@ class Ranking:
         if min(len(contest.captions) for contest in self.contests) < ways:
             return None
         shares = [
-            _share_of_draws(contest.num_not_worse(contest.overall()), len(contest.captions) - 1, ways - 1)
+            share_of_draws(contest.num_not_worse(contest.overall()), len(contest.captions) - 1, ways - 1)
             for contest in self.contests
         ]
         return Score(sum(shares), len(shares), 1 / ways)
@@ -89,7 +89,7 @@ def _full(not_worse: list[int], contests: list[Contest]) -> Score:
     return Score(sum(num == 0 for num in not_worse), len(contests), chance)
 
 
-def _share_of_draws(num_bad: int, num_others: int, num_drawn: int) -> float:
+def share_of_draws(num_bad: int, num_others: int, num_drawn: int) -> float:
     """Probability that ``num_drawn`` of ``num_others``, drawn without putting back, hold none of ``num_bad``."""
     return math.comb(num_others - num_bad, num_drawn) / math.comb(num_others, num_drawn)
 
