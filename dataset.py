@@ -38,7 +38,7 @@ class DatasetError(UserError):
 
 
 class SplitError(DatasetError):
-    """The split's file was written for other clips."""
+    """The split's file is not there, or was written for other clips."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def split_by_file(names: list[str], path: Path) -> tuple[list[int], list[int]]:
     try:
         held_out = json.loads(path.read_text(encoding="utf-8"))["held_out"]
     except OSError as error:
-        raise DatasetError(f"SPLIT_FILE={path} cannot be read: {error.strerror}; wanted a JSON file") from error
+        raise SplitError(f"SPLIT_FILE={path} cannot be read: {error.strerror}; wanted a JSON file") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f'SPLIT_FILE={path} is no JSON with a list "held_out"; wanted names of clips') from error
     if not isinstance(held_out, list) or not all(isinstance(name, str) for name in held_out):
@@ -232,7 +232,7 @@ def split_by_file(names: list[str], path: Path) -> tuple[list[int], list[int]]:
             f"wanted names such as {min(groups)!r}. Prepare the clips that it was written for, or name another file."
         )
     if groups <= set(held_out):
-        raise DatasetError(f"SPLIT_FILE={path} holds out every clip; wanted some to train on")
+        raise SplitError(f"SPLIT_FILE={path} holds out every clip; wanted some to train on")
     return _by_group(names, set(held_out))
 
 

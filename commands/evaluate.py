@@ -10,6 +10,9 @@ from pathlib import Path
 from commands.common import add_command, load_model_of, tell
 from config import ConfigError
 
+DEFAULTS = {"max_clips": 64, "clips_per_caption": 4, "recogniser_steps": 500}
+OF_THE_MACHINE = ("DEVICE", "MIXED_PRECISION", "DETERMINISTIC", "CACHE_DIR")  # settings of both models
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
@@ -17,17 +20,19 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
     command.add_argument("--data", metavar="FOLDER", help="clips and captions; default: those it was trained on")
     command.add_argument(
-        "--max_clips", "--max-clips", type=int, default=64, metavar="N",
+        "--max_clips", "--max-clips", type=int, default=DEFAULTS["max_clips"], metavar="N",
         help="at most so many clips that were trained on, and so many held-out ones",
     )  # fmt: skip
     command.add_argument(
-        "--clips_per_caption", "--clips-per-caption", type=int, default=4, metavar="N", help="generated for each"
-    )
+        "--clips_per_caption", "--clips-per-caption", type=int, default=DEFAULTS["clips_per_caption"], metavar="N",
+        help="generated for each",
+    )  # fmt: skip
     command.add_argument(
         "--blind", metavar="PATH", help="a checkpoint trained with SHUFFLE_CAPTIONS=True: one more control"
     )
     command.add_argument(
-        "--recogniser_steps", "--recogniser-steps", type=int, default=500, metavar="N",
+        "--recogniser_steps", "--recogniser-steps", type=int, metavar="N",
+        default=DEFAULTS["recogniser_steps"],
         help="training steps of the recogniser that names generated signs",
     )  # fmt: skip
     command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/evaluation_stepN")
@@ -48,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     from methods.score_table import format_report
 
     config = loaded.config
-    blind = load_model(Path(args.blind)) if args.blind else None
+    blind = load_model(Path(args.blind), {key: getattr(config, key) for key in OF_THE_MACHINE}) if args.blind else None
+    if blind and not blind.config.SHUFFLE_CAPTIONS:
+        raise ConfigError(f"--blind {args.blind} was trained with its captions; wanted SHUFFLE_CAPTIONS=True.")
     if blind and blind.config.INPUT_SHAPE != config.INPUT_SHAPE:
         found, wanted = blind.config.INPUT_SHAPE, config.INPUT_SHAPE
         raise ConfigError(f"--blind {args.blind} makes clips of {found}; wanted {wanted}, as the model has.")
@@ -61,10 +68,23 @@ def run(args: argparse.Namespace) -> int:
     report = evaluate(
         loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption, blind=blind,
         recogniser_steps=args.recogniser_steps,
-        command=f"python main.py evaluate --checkpoint {shlex.quote(str(loaded.path))}",
+        command=_command(args, loaded.path),
     )  # fmt: skip
     print(format_report(report))
     print(f"\nwritten: {folder / 'evaluation.json'}\npage: {folder / 'report.html'}")
     for sheet in sorted(folder.glob("contact_sheet_*.png")):
         print(f"contact sheet: {sheet}")
     return 0
+
+
+def _command(args: argparse.Namespace, checkpoint: Path) -> str:
+    """What makes this evaluation again, wherever it was written to."""
+    words = ["python", "main.py", "evaluate", "--checkpoint", str(checkpoint)]
+    for flag in ("data", "blind"):
+        words += [f"--{flag}", getattr(args, flag)] if getattr(args, flag) else []
+    for flag, default in DEFAULTS.items():
+        value = getattr(args, flag)
+        words += [f"--{flag}", str(value)] if value != default else []
+    for item in args.assignments:
+        words += ["--set", item]
+    return shlex.join(words)

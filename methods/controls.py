@@ -97,7 +97,7 @@ def refuse_untrained(loaded: LoadedModel, by_timestep: dict[int, Denoising]) -> 
             "longer, or with PREDICTION_TYPE=sample and a larger NOISE_SHIFT."
         )
     best = min(by_timestep.values(), key=lambda level: level.error)
-    if best.error > NOTHING_LEARNT * best.mean_clip_error:
+    if not best.error <= NOTHING_LEARNT * best.mean_clip_error:
         raise UntrainedError(
             f"{loaded.path} at step {loaded.step:,} has learnt nothing yet: its error is {best.error:.3g} at best, "
             f"that of the mean clip {best.mean_clip_error:.3g}. Train longer."
@@ -105,16 +105,16 @@ def refuse_untrained(loaded: LoadedModel, by_timestep: dict[int, Denoising]) -> 
     return share
 
 
-def redealt(captions: list[str], seed: int) -> list[str]:
-    """Each caption replaced by another that asks for as many signs and none of the same at any place, if there is."""
+def redealt(captions: list[str], among: list[str], seed: int) -> list[str | None]:
+    """For each caption another of ``among`` that asks for as many signs and none of the same at any place, or None."""
     draw = runtime.generator(seed, "shuffled captions")
-    distinct, found = sorted(set(captions)), []
+    distinct, found = {caption: asked(caption).signs for caption in sorted(set(among))}, []
     for caption in captions:
         own = asked(caption).signs
         others = [
             other
-            for other in distinct
-            if len(asked(other).signs) == len(own) and all(a != b for a, b in zip(asked(other).signs, own, strict=True))
-        ] or [other for other in distinct if other != caption]
-        found.append(others[int(torch.randint(len(others), (1,), generator=draw))])
+            for other, signs in distinct.items()
+            if len(signs) == len(own) and all(a != b for a, b in zip(signs, own, strict=True))
+        ]
+        found.append(others[int(torch.randint(len(others), (1,), generator=draw))] if others else None)
     return found

@@ -10,6 +10,7 @@ samples are garbage, and a sample can be right while it does not move.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from methods.judgement import Judgement, train_judge
 from methods.motion import measure_motion
 from methods.prompt_ranking import Ranking, prompt_ranking
 from methods.retrieval import score_retrieval
-from methods.sampler import LoadedModel, Request, generate, provenances, sampling_settings
+from methods.sampler import LoadedModel, Request, generate, path_text, provenances, sampling_settings
 from methods.sign_recogniser import STEPS
 from utils import runtime
 from utils.signs import asked, contests, short_titles
@@ -70,7 +71,7 @@ def evaluate(
 
     Raises:
         EvaluationError: fewer than two captions, so that nothing could be confused; ``folder`` cannot be made.
-        UntrainedError: the model was trained too little for its scores to mean anything. Nothing is written then.
+        UntrainedError: a model was trained too little for its scores to mean anything. Nothing is written then.
     """
     rows = rows_by_part(loaded, data)
     if len({data.texts[row] for part in rows.values() for row in part}) < 2:
@@ -78,6 +79,7 @@ def evaluate(
     training = rows.get(TRAIN, rows.get(CLIPS, []))
     levels = denoising(loaded, data, training)
     share = refuse_untrained(loaded, levels)
+    blind_share = refuse_untrained(blind, denoising(blind, data, training)) if blind else None
     try:
         folder.mkdir(parents=True, exist_ok=True)  # before hours of computing, not after
     except OSError as error:
@@ -89,15 +91,18 @@ def evaluate(
         report, answers = _report(part, data, found)
         parts.append(part)
         reports[name] = report
-        controls += _controls(loaded, part, found)
+        controls += _controls(loaded, part, data, found)
         if blind:
             ranked = prompt_ranking(blind, data, part.rows, candidates(data, part.rows, loaded.config.SEED))
-            controls.append(Control(f"text-blind model {blind.path}", "prompt ranking", part.name, ranked.score))
-        pairs += _pairs(part, data, answers)
+            controls.append(Control("text-blind model", "prompt ranking", part.name, ranked.score))
+        pairs += _pairs(part, data, found, answers)
     report = {
         **_head(loaded, data, found),
         "averaged_weights_initial_share": share,
+        "blind": _blind(blind, blind_share),
+        "max_clips": max_clips,
         "clips_per_caption": clips_per_caption,
+        "recogniser_steps": recogniser_steps,
         "denoising": {str(t): asdict(level) for t, level in levels.items()},
         "parts": reports,
         "controls": [control.to_dict() for control in controls],
@@ -113,10 +118,10 @@ def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dic
     return {
         "format": FORMAT,
         "version": VERSION,
-        "checkpoint": str(loaded.path),
+        "checkpoint": path_text(loaded.path),
         "checkpoint_sha256": loaded.hash.sha256,
         "step": loaded.step,
-        "data": str(data.folder),
+        "data": path_text(data.folder),
         "seed": loaded.config.SEED,
         "weights": "averaged",
         "sampling": sampling_settings(loaded.config),
@@ -130,14 +135,27 @@ def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dic
     }
 
 
+def _blind(blind: LoadedModel | None, share: float | None) -> dict[str, object] | None:
+    """Which text-blind model was a control."""
+    if blind is None:
+        return None
+    known = {"checkpoint": path_text(blind.path), "checkpoint_sha256": blind.hash.sha256, "step": blind.step}
+    return {**known, "averaged_weights_initial_share": share}
+
+
 def rows_by_part(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, list[int]]:
-    """Rows to judge, without copies: trained on and held out, if these are the clips of the checkpoint's training."""
+    """Rows to judge, without copies: trained on and held out, if these are the clips of the checkpoint's training.
+
+    Where they are not, or the split is not known any more, that is said, and all clips are one part.
+    """
     others = {CLIPS: without_copies(data.names, list(range(len(data))))}
     try:
         training, held_out = split(loaded.config, data.names)
-    except SplitError:
+    except SplitError as error:
+        print(f"note: all clips are judged as one part, trained on or not: {error}", file=sys.stderr)
         return others
     if data_identity(data, training) != loaded.training_data:
+        print("note: these are not the clips that the model was trained on, so they are one part", file=sys.stderr)
         return others
     parts = {TRAIN: without_copies(data.names, training), HELD_OUT: held_out}
     return {name: rows for name, rows in parts.items() if rows}
@@ -192,14 +210,17 @@ def _generate(loaded: LoadedModel, requests: list[Request], **changed: object) -
 
 
 def _report(part: Part, data: TextToSignDataset, found: Judgement) -> tuple[dict[str, object], list[list[str]]]:
-    """The part's figures, and the judge's answers for its generated clips."""
+    """The part's figures, and the judge's answers for its generated clips.
+
+    The ceiling is for held-out clips alone: of those that were trained on, the judge knows more.
+    """
     real, texts = [data.frames(row) for row in part.rows], [data.texts[row] for row in part.rows]
     nearest = score_retrieval(part.generated, part.captions, data, part.rows)
     on_real, _ = judged(found.judge, real, texts)
     made, answers = judged(found.judge, part.generated, part.captions)
     distance = prompt_distance(part.generated, part.captions)
     few = part.ranking.few_way()
-    ceiling = found.ceiling.accuracy if found.ceiling else 0.0
+    ceiling = found.ceiling.accuracy if found.ceiling and part.name == HELD_OUT else 0.0
     return {
         "num_clips": len(part.rows),
         "num_captions": len(set(texts)),
@@ -210,6 +231,7 @@ def _report(part: Part, data: TextToSignDataset, found: Judgement) -> tuple[dict
         "retrieval_psnr_db": nearest.psnr,
         "recogniser": {
             "real": on_real.to_dict() if on_real else None,
+            "real_trained_on": sum(row in found.training for row in part.rows) / len(part.rows),
             "generated": made.to_dict() if made else None,
             "share_of_ceiling": made.accuracy / ceiling if made and ceiling else None,
         },
@@ -218,26 +240,33 @@ def _report(part: Part, data: TextToSignDataset, found: Judgement) -> tuple[dict
     }, answers
 
 
-def _controls(loaded: LoadedModel, part: Part, found: Judgement) -> list[Control]:
-    """What must fail on this part: asking for other captions, and generating without any."""
+def _controls(loaded: LoadedModel, part: Part, data: TextToSignDataset, found: Judgement) -> list[Control]:
+    """What must fail on this part: asking for other captions, and generating without any.
+
+    A clip whose sign no other caption leaves out is not dealt anew; where that is so of all, that control is left out.
+    """
     seed = loaded.config.SEED
     controls = [Control("shuffled captions", "prompt ranking", part.name, part.ranking.with_other_captions(seed))]
     requests = [Request(caption, seed) for caption in sorted(set(part.captions))]
     textless = _generate(loaded, requests, guidance_scale=0.0)
-    for name, clips, captions in (
-        ("shuffled captions", part.generated, redealt(part.captions, seed)),
-        ("no text (guidance 0)", textless, [request.prompt for request in requests]),
+    dealt = zip(part.generated, redealt(part.captions, data.texts, seed), strict=True)
+    for name, asked_for in (
+        ("shuffled captions", [(clip, caption) for clip, caption in dealt if caption is not None]),
+        ("no text (guidance 0)", list(zip(textless, [request.prompt for request in requests], strict=True))),
     ):
-        made, _ = judged(found.judge, clips, captions)
+        clips, captions = [clip for clip, _ in asked_for], [caption for _, caption in asked_for]
+        made = judged(found.judge, clips, captions)[0] if clips else None
         if made:
             controls.append(Control(name, "recogniser on generated clips", part.name, made))
     return controls
 
 
-def _pairs(part: Part, data: TextToSignDataset, answers: list[list[str]]) -> list[ClipPair]:
-    """For the page: each caption's real clips beside the generated ones and what the judge called these."""
+def _pairs(part: Part, data: TextToSignDataset, found: Judgement, answers: list[list[str]]) -> list[ClipPair]:
+    """For the page: each caption's real clips beside the generated ones and what the judge called these, if it knows
+    the signs that were asked for."""
     pairs = []
     for caption in sorted(set(part.captions)):
+        signs = asked(caption).signs
         own = [i for i, text in enumerate(part.captions) if text == caption]
         real = [data.frames(row) for row in part.rows if data.texts[row] == caption][:1]
         pairs.append(
@@ -246,15 +275,17 @@ def _pairs(part: Part, data: TextToSignDataset, answers: list[list[str]]) -> lis
                 part=part.name.replace("_", " "),
                 real=real,
                 generated=[part.generated[i] for i in own],
-                named=[" ".join(answers[i]) for i in own],
-                sign=" ".join(asked(caption).signs),
+                named=[" ".join(answers[i]) for i in own] if set(signs) <= set(found.judge.names) else [],
+                sign=" ".join(signs),
             )
         )
     return pairs
 
 
 def _write_clips(folder: Path, loaded: LoadedModel, data: TextToSignDataset, parts: list[Part]) -> None:
-    """A contact sheet of the first part that was held out, or else trained on, and all generated clips."""
+    """A contact sheet of each part and all generated clips, in the place of those of an earlier evaluation."""
+    for old in (*folder.glob("contact_sheet_*.png"), *folder.glob("generated/*/*_*.gif")):
+        old.unlink()
     for part in parts:
         captions = sorted(set(part.captions))
         requests = [Request(text, loaded.config.SEED, i // len(captions)) for i, text in enumerate(part.captions)]

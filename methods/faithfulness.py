@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from methods.scores import Score
 from methods.sign_recogniser import Judge
 from utils.signs import asked
+
+PIXELS_AT_A_TIME = 2**16
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,13 @@ class PromptDistance:
 
 def prompt_distance(clips: list[np.ndarray], captions: list[str]) -> PromptDistance | None:
     """``clips`` (F, H, W, 3) uint8 made for ``captions``; None unless there are two captions and one has two clips."""
-    flat = np.stack(clips).reshape(len(clips), -1).astype(np.float32)
-    norms = (flat**2).sum(1)
-    squares = np.maximum(norms[:, None] + norms[None] - 2 * flat @ flat.T, 0.0)
-    distances = np.sqrt(squares / flat.shape[1])
+    flat = np.stack(clips).reshape(len(clips), -1)
+    products = np.zeros((len(flat), len(flat)))  # exact: whole numbers in float64, some pixels at a time
+    for start in range(0, flat.shape[1], PIXELS_AT_A_TIME):
+        part = flat[:, start : start + PIXELS_AT_A_TIME].astype(np.float64)
+        products += part @ part.T
+    norms = products.diagonal()
+    distances = np.sqrt((norms[:, None] + norms[None] - 2 * products) / flat.shape[1])
     _, which = np.unique(captions, return_inverse=True)
     same = which[:, None] == which[None]
     pairs = np.triu(np.ones_like(same), k=1)
@@ -43,13 +49,17 @@ def prompt_distance(clips: list[np.ndarray], captions: list[str]) -> PromptDista
 
 
 def named_right(answers: list[list[str]], captions: list[str], *, num_signs: int) -> Score:
-    """Signs named as the captions ask for them, each in its place; by guessing one in ``num_signs``."""
+    """Signs named as the captions ask for them, each in its place.
+
+    Chance is one in ``num_signs``, or what always saying the sign that is asked for most often gets, if that is more.
+    """
     pairs = [
         pair
         for answer, caption in zip(answers, captions, strict=True)
         for pair in zip(answer, asked(caption).signs, strict=True)
     ]
-    return Score(sum(found == wanted for found, wanted in pairs), len(pairs), 1 / num_signs)
+    commonest = max(Counter(wanted for _, wanted in pairs).values()) / len(pairs)
+    return Score(sum(found == wanted for found, wanted in pairs), len(pairs), max(1 / num_signs, commonest))
 
 
 def judged(judge: Judge, clips: list[np.ndarray], captions: list[str]) -> tuple[Score | None, list[list[str]]]:

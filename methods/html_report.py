@@ -14,7 +14,7 @@ from pathlib import Path
 
 from methods.html_clips import ClipPair, clips_section
 from methods.html_style import STYLE
-from methods.verdict import PART_NAMES, Report, above_guessing, verdict
+from methods.verdict import PART_NAMES, Report, above_guessing, trained_on, verdict
 from utils.html_tags import Html, join, tag
 from utils.svg_plot import Band, Line, line_plot
 from utils.video import write_atomically
@@ -155,15 +155,17 @@ def _scores(name: str, part: Report) -> list[Html]:
         score = part
         for key in keys:
             score = (score or {}).get(key)
+        label += trained_on(part) if keys == ("recogniser", "real") else ""
         rows.append([label, _above(score), *_score_cells(score)])
     distance = part.get("prompt_distance") or {}
+    ratio = "infinite" if distance and distance.get("ratio") is None else _number(distance.get("ratio"), ".2f")
     share = (part.get("recogniser") or {}).get("share_of_ceiling")
     others = (
         ("nearest real clip of the caption", f"{_number(part.get('retrieval_psnr_db'), '.1f')} dB PSNR"),
         ("recogniser's share of its ceiling", _percent(share)),
         (
             "prompt distance",
-            f"{_number(distance.get('ratio'), '.2f')} ({_number(distance.get('between'), '.3g')} between captions, "
+            f"{ratio} ({_number(distance.get('between'), '.3g')} between captions, "
             f"{_number(distance.get('within'), '.3g')} within one)",
         ),
     )
@@ -189,7 +191,7 @@ def _score_cells(score: Report | None) -> list[str]:
 def _above(score: Report | None) -> Html:
     above = above_guessing(score)
     if above is None:
-        return tag("span", NOT_MEASURED, class_="dim")
+        return tag("span", "too few to tell" if score else NOT_MEASURED, class_="dim")
     return tag("span", "✓ yes" if above else "✗ no", class_="good" if above else "bad")
 
 

@@ -18,11 +18,15 @@ KEPT_BACK = 0.2  # of the groups of clips, for the ceiling, where nothing is hel
 
 @dataclass(frozen=True)
 class Judgement:
-    """The judge, and how good it is: its ``ceiling`` on real clips that it was not trained on, and which those are."""
+    """The judge, and how good it is: its ``ceiling`` on real clips that it was not trained on, and which those are.
+
+    ``training``: the rows of the clips that it was trained on.
+    """
 
     judge: Judge
     ceiling: Score | None
     ceiling_of: str
+    training: frozenset[int]
 
 
 def train_judge(
@@ -42,9 +46,10 @@ def train_judge(
         of = "real clips that the recogniser was not trained on" if test else "nothing: every sign has one real clip"
     judge = Judge([data.frames(row) for row in own], [data.texts[row] for row in own], seed=seed, num_steps=num_steps)
     if not test:
-        return Judgement(judge, None, of)
+        return Judgement(judge, None, of, frozenset(own))
     ceiling, _ = judged(judge, [data.frames(row) for row in test], [data.texts[row] for row in test])
-    return Judgement(judge, ceiling, of if ceiling else "nothing: no held-out clip shows a sign that was trained on")
+    of = of if ceiling else "nothing: no held-out clip shows a sign that was trained on"
+    return Judgement(judge, ceiling, of, frozenset(own))
 
 
 def _kept_back(data: TextToSignDataset, rows: list[int], seed: int) -> list[int]:

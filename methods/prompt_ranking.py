@@ -8,7 +8,9 @@ look at generated clips.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -27,16 +29,32 @@ TINY = 1e-12  # below every error that counts; keeps the logarithm finite
 
 @dataclass(frozen=True)
 class Contest:
-    """One real clip: its ``errors`` (levels, K) float32 under K ``captions``, of which it was given ``own``."""
+    """One real clip: its ``errors`` (levels, K) float32 under K ``captions``, of which it was given ``own``.
+
+    ``commoner`` and ``as_common`` count the other captions that the data hold more often, and as often: what somebody
+    goes by who answers without looking.
+    """
 
     captions: list[str]
     own: str
     errors: Tensor
+    commoner: int
+    as_common: int
 
     def num_not_worse(self, errors: Tensor, *, asked: str | None = None) -> int:
         """How many other captions have an error (K,) not above that of ``asked`` (the own one). A tie is not a win."""
         mine = errors[self.captions.index(asked or self.own)]
-        return int((errors <= mine).sum()) - 1 if bool(mine.isfinite()) else len(self.captions) - 1
+        return int((~(errors > mine)).sum()) - 1 if bool(mine.isfinite()) else len(self.captions) - 1
+
+    def by_frequency(self, num_drawn: int) -> float:
+        """The chance of being right with the commonest of the own caption and ``num_drawn`` others, ties by lot."""
+        num_others = len(self.captions) - 1
+        rarer = num_others - self.commoner - self.as_common
+        ways = [
+            Fraction(math.comb(self.as_common, ties) * math.comb(rarer, num_drawn - ties), 1 + ties)
+            for ties in range(max(0, num_drawn - rarer), min(self.as_common, num_drawn) + 1)
+        ]
+        return float(sum(ways, Fraction()) / math.comb(num_others, num_drawn))
 
     def overall(self) -> Tensor:
         """(K,): the mean logarithm over noise levels, so that each counts by shares and not by its size."""
@@ -71,7 +89,8 @@ class Ranking:
             share_of_draws(contest.num_not_worse(contest.overall()), len(contest.captions) - 1, ways - 1)
             for contest in self.contests
         ]
-        return Score(sum(shares), len(shares), 1 / ways)
+        common = sum(contest.by_frequency(ways - 1) for contest in self.contests) / len(shares)
+        return Score(sum(shares), len(shares), max(1 / ways, common))
 
     def with_other_captions(self, seed: int) -> Score:
         """The control: every clip is asked for by another caption of its contest. A measure of sense fails here."""
@@ -85,8 +104,10 @@ class Ranking:
 
 
 def _full(not_worse: list[int], contests: list[Contest]) -> Score:
-    chance = sum(1 / len(contest.captions) for contest in contests) / len(contests)
-    return Score(sum(num == 0 for num in not_worse), len(contests), chance)
+    """Among all captions; chance is that of a lot, or of always saying the commonest caption, whichever is more."""
+    lot = sum(1 / len(contest.captions) for contest in contests) / len(contests)
+    common = sum(contest.by_frequency(len(contest.captions) - 1) for contest in contests) / len(contests)
+    return Score(sum(num == 0 for num in not_worse), len(contests), max(lot, common))
 
 
 def share_of_draws(num_bad: int, num_others: int, num_drawn: int) -> float:
@@ -114,12 +135,15 @@ def prompt_ranking(
     the same noise under every caption (a diffusion classifier, Li et al. 2023). A tie counts as wrong, so a model that
     ignores the text scores 0, not 1.
     """
-    levels = noise_levels(loaded.config.TIMESTEPS, num_levels)
+    levels, frequency = noise_levels(loaded.config.TIMESTEPS, num_levels), Counter(data.texts)
     bar = tqdm(indices, desc="prompt ranking", unit="clip", dynamic_ncols=True, disable=not show_progress)
     found = []
     for number, index in enumerate(bar):
         among = captions[number] if isinstance(captions[0], list) else captions
-        found.append(Contest(among, data.texts[index], _caption_errors(loaded, data, index, among, levels)))
+        own, errors = data.texts[index], _caption_errors(loaded, data, index, among, levels)
+        commoner = sum(frequency[other] > frequency[own] for other in among)
+        as_common = sum(frequency[other] == frequency[own] for other in among) - 1
+        found.append(Contest(among, own, errors, commoner, as_common))
     return Ranking(found, levels)
 
 

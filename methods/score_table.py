@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from methods.verdict import PART_NAMES, verdict
+from methods.verdict import PART_NAMES, trained_on, verdict
+
+WIDTH = 48  # characters of a measure's name
+SHORT = {"prompt ranking": "ranking", "recogniser on generated clips": "recogniser"}
 
 
 def format_report(report: dict[str, Any]) -> str:
     """Every score with its interval and chance, the controls, the motion, and the verdict in a sentence."""
-    head = f"{'measure':<34}{'right':>11}{'share':>8}{'95 % interval':>17}{'chance':>9}{'95 % of guessing':>19}"
+    head = f"{'measure':<{WIDTH}}{'right':>11}{'share':>8}{'95 % interval':>17}{'chance':>9}{'95 % of guessing':>19}"
     lines = [f"checkpoint {report['checkpoint']} at step {report['step']:,}; clips from {report['data']}"]
     for name, part in report["parts"].items():
         lines += ["", f"{PART_NAMES[name]}: {part['num_clips']} clips, {part['num_captions']} captions", head]
@@ -17,7 +20,8 @@ def format_report(report: dict[str, Any]) -> str:
     lines += ["", _ceiling(report["recogniser"]), "", "controls, which must fail:", head]
     for control in report["controls"]:
         passed = "" if control["failed"] else "   <-- DID NOT FAIL"
-        lines.append(_row(f"{control['name']}, {control['part']}"[:33], control["score"]) + passed)
+        where = f"{PART_NAMES[control['part']]}: {SHORT.get(control['measure'], control['measure'])}"
+        lines.append(_row(f"{control['name']}, {where}", control["score"]) + passed)
     found = verdict(report)
     return "\n".join([*lines, "", found.headline, *found.remarks])
 
@@ -30,7 +34,7 @@ def _part(part: dict[str, Any]) -> list[str]:
         ("prompt ranking among 4", part["prompt_ranking_4_way"]),
         ("retrieval of generated clips", part["retrieval"]),
         ("recogniser on generated clips", heard["generated"]),
-        ("recogniser on these real clips", heard["real"]),
+        (f"recogniser on real clips{trained_on(part)}", heard["real"]),
     ]
     lines = [_row(name, score) for name, score in rows if score]
     if heard["share_of_ceiling"] is not None:
@@ -42,7 +46,8 @@ def _part(part: dict[str, Any]) -> list[str]:
     if motion["amplitude_ratio"] is not None:
         hand = motion["hand_region_error"]
         error = "" if hand is None else f"; error around the hand {hand:.1f} grey levels"
-        ratios = f"amplitude {motion['amplitude_ratio']:.2f} of real clips, jitter {motion['jitter_ratio']:.2f}"
+        jitter = "" if motion["jitter_ratio"] is None else f", jitter {motion['jitter_ratio']:.2f}"
+        ratios = f"amplitude {motion['amplitude_ratio']:.2f} of real clips{jitter}"
         lines.append(f"motion: {ratios}{error}")
     return lines
 
@@ -60,6 +65,6 @@ def _row(name: str, score: dict[str, Any]) -> str:
     low, high = score["interval_95"]
     guess_low, guess_high = score["chance_95"]
     return (
-        f"{name:<34}{round(score['correct'], 1):>7g}/{score['num']:<3}{score['accuracy']:>8.3f}"
+        f"{name:<{WIDTH}}{round(score['correct'], 1):>7g}/{score['num']:<3}{score['accuracy']:>8.3f}"
         f"{f'{low:.3f}-{high:.3f}':>17}{score['chance']:>9.3f}{f'{guess_low:.3f}-{guess_high:.3f}':>19}"
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from config import UserError
 from models.sign_recogniser import SignRecogniser
 from utils import runtime
 from utils.hand_crop import hand_crop
@@ -31,6 +32,10 @@ LABEL_SMOOTHING = 0.1
 MAX_TURN, MAX_ZOOM, MAX_SHIFT = 12.0, 0.12, 0.08  # degrees; share of the size; share of the side
 
 
+class TooShortError(UserError):
+    """A clip cannot show all signs that its caption asks for."""
+
+
 @dataclass(frozen=True)
 class Sign:
     """One sign of a clip: ``pictures`` (MOMENTS, SIZE, SIZE, 3) uint8, the ``name`` that its caption gives it."""
@@ -43,8 +48,16 @@ def signs_of(clip: np.ndarray, caption: str, *, crop: bool) -> list[Sign]:
     """The signs that ``caption`` asks for, each where it must be in a ``clip`` (F, H, W, 3) uint8.
 
     ``crop`` cuts out the hand; where none is found, the whole picture is shown.
+
+    Raises:
+        TooShortError: the clip has fewer than two frames for each of several signs.
     """
     names = asked(caption).signs
+    if len(clip) < 2 * len(names) and len(names) > 1:
+        raise TooShortError(
+            f"the caption {caption!r} asks for {len(names)} signs, and a clip of {len(clip)} frames shows "
+            f"{len(clip) // 2} at most, two frames each. Leave such clips out, or train with a larger NUM_FRAMES."
+        )
     spans = letter_spans(len(names), len(clip)) if len(names) > 1 else [slice(0, len(clip))]
     signs = []
     for name, span in zip(names, spans, strict=True):

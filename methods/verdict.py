@@ -27,24 +27,38 @@ class Verdict:
 
 
 def above_guessing(score: Report | None) -> bool | None:
-    """Whether a score lies above the central 95 % of guessing; None where it was not measured."""
-    return None if not score else score["accuracy"] > score["chance_95"][1]
+    """Whether a score lies above the central 95 % of guessing; None where it was not measured or ``is_too_small``."""
+    return None if not score or is_too_small(score) else score["accuracy"] > score["chance_95"][1]
 
 
-def part_outcome(part: Report) -> tuple[Outcome, list[str]]:
+def trained_on(part: Report) -> str:
+    """How many of a part's real clips the recogniser was trained on, in words; nothing if none."""
+    share = (part.get("recogniser") or {}).get("real_trained_on") or 0.0
+    return "" if not share else " (trained on)" if share == 1.0 else f" ({share:.0%} trained on)"
+
+
+def is_too_small(score: Report) -> bool:
+    """Whether guessing alone may well get everything right, so that no answers could stand out."""
+    return score["chance_95"][1] >= 1.0
+
+
+def part_outcome(part: Report, ceiling: Report | None = None) -> tuple[Outcome, list[str]]:
     """What the scores of one part say together, and a clause on each.
 
-    Generated clips are judged by the recogniser, if it knows real clips better than guessing does, and by retrieval.
+    Generated clips are judged by retrieval and by the recogniser, if it knows real clips better than guessing does:
+    those of the ``ceiling``, which it never saw; where there is none, the part's own.
     """
     recogniser = part.get("recogniser") or {}
-    can_recognise = above_guessing(recogniser.get("real"))
-    measured = {
-        "prompt ranking": above_guessing(part.get("prompt_ranking")),
-        "retrieval": above_guessing(part.get("retrieval")),
-        "the recogniser": above_guessing(recogniser.get("generated")) if can_recognise is not False else None,
+    can_recognise = above_guessing(ceiling or recogniser.get("real"))
+    scores = {
+        "prompt ranking": part.get("prompt_ranking"),
+        "retrieval": part.get("retrieval"),
+        "the recogniser": recogniser.get("generated") if can_recognise is not False else None,
     }
-    known = {name: above for name, above in measured.items() if above is not None}
+    known = {name: above for name, score in scores.items() if (above := above_guessing(score)) is not None}
     clauses = [f"{name} {'beats' if above else 'does not beat'} guessing" for name, above in known.items()]
+    small = [name for name, score in scores.items() if score and is_too_small(score)]
+    clauses += [f"{name} has too few clips to tell from guessing" for name in small]
     if can_recognise is False:
         clauses.append("the recogniser does not know even real clips, so it is not counted")
     if not known:
@@ -57,7 +71,8 @@ def part_outcome(part: Report) -> tuple[Outcome, list[str]]:
 def verdict(report: Report) -> Verdict:
     """The verdict on all parts and controls; anything may be missing from ``report``."""
     parts = {name: part for name, part in (report.get("parts") or {}).items() if part}
-    found = {name: part_outcome(part) for name, part in parts.items()}
+    ceiling = (report.get("recogniser") or {}).get("ceiling")
+    found = {name: part_outcome(part, ceiling) for name, part in parts.items()}
     remarks = [f"{PART_NAMES.get(name, name)}: {'; '.join(clauses)}." for name, (_, clauses) in found.items()]
     remarks += [remark for name, part in parts.items() if (remark := _motion_remark(name, part))]
     controls = report.get("controls") or []

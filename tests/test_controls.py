@@ -86,15 +86,24 @@ def test_a_model_that_knows_only_the_mean_is_refused(loaded: LoadedModel) -> Non
 
 def test_redealt_captions_share_no_sign_at_any_place() -> None:
     captions = ["spell a b", "spell a c", "spell b a", "spell d d"] * 3
-    for own, other in zip(captions, redealt(captions, seed=1), strict=True):
+    for own, other in zip(captions, redealt(captions, captions, seed=1), strict=True):
         assert all(a != b for a, b in zip(own.split()[1:], other.split()[1:], strict=True))
-    assert redealt(captions, seed=1) == redealt(captions, seed=1)
-    assert redealt(["a", "b"], seed=0) == ["b", "a"]
+    assert redealt(captions, captions, seed=1) == redealt(captions, captions, seed=1)
+    assert redealt(["a", "b"], ["a", "b"], seed=0) == ["b", "a"]
+
+
+def test_a_caption_that_no_other_differs_from_is_not_dealt_anew() -> None:
+    same = ["letter A in American Sign Language", "letter A in German Sign Language"]
+    assert redealt(same, same, seed=0) == [None, None]
+    assert redealt(same[:1], [*same, "letter B in German Sign Language"], seed=0) == [
+        "letter B in German Sign Language"
+    ]
+    assert redealt(["spell a b"], ["spell a b", "c", "spell a c"], seed=0) == [None]
 
 
 def test_nothing_here_moves_the_global_generator(loaded: LoadedModel, data: TextToSignDataset) -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     denoising(loaded, data, ALL)
-    redealt(["a", "b"], seed=0)
+    redealt(["a", "b"], ["a", "b"], seed=0)
     assert torch.equal(torch.get_rng_state(), before)

@@ -17,7 +17,7 @@ from methods.sampler import LoadedModel, load_model
 from methods.score_table import format_report
 from models.text_encoder import TextEncoder
 from tests.conftest import moving_square, write_pair
-from tests.fake_models import ALL, Blind, Obedient, loaded_with
+from tests.fake_models import ALL, Blind, Obedient, Seeing, loaded_with
 
 QUICK = {"clips_per_caption": 2, "recogniser_steps": 3}
 
@@ -69,15 +69,35 @@ def test_a_model_that_knows_every_clip_obeys_and_its_controls_fail(
     data: TextToSignDataset, encoder: TextEncoder, tmp_path: Path
 ) -> None:
     loaded = loaded_with(Obedient(data, encoder), encoder)
-    report = evaluate(loaded, data, folder=tmp_path, blind=loaded_with(Blind(), encoder), **QUICK)
+    report = evaluate(loaded, data, folder=tmp_path, blind=loaded_with(Seeing(data), encoder), **QUICK)
     part = report["parts"]["clips"]  # nothing says which were trained on
     assert part["prompt_ranking"]["correct"] == part["prompt_ranking_4_way"]["correct"] == 8
     assert part["retrieval"]["correct"] == 16 and part["prompt_distance"]["ratio"] is None  # no noise in its clips
     assert part["motion"]["amplitude_ratio"] == pytest.approx(1, abs=0.02)
     names = [control["name"] for control in report["controls"]]
-    assert names == ["shuffled captions", "shuffled captions", "no text (guidance 0)", "text-blind model none"]
+    assert names == ["shuffled captions", "shuffled captions", "no text (guidance 0)", "text-blind model"]
     ranked = [control for control in report["controls"] if control["measure"] == "prompt ranking"]
     assert [(control["score"]["correct"], control["failed"]) for control in ranked] == [(0, True), (0, True)]
+
+
+def test_a_blind_model_that_learnt_nothing_is_no_control(
+    data: TextToSignDataset, encoder: TextEncoder, tmp_path: Path
+) -> None:
+    loaded = loaded_with(Obedient(data, encoder), encoder)
+    with pytest.raises(UntrainedError):
+        evaluate(loaded, data, folder=tmp_path / "out", blind=loaded_with(Blind(), encoder), **QUICK)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_held_out_clip_can_be_judged_and_says_that_it_is_too_few(learnt: LoadedModel, tmp_path: Path) -> None:
+    """Its caption is the only one of its part; and files of an earlier evaluation do not stay among the new ones."""
+    data = load_dataset(learnt.config)
+    stale = tmp_path / "generated" / "train" / "099_0.gif"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    report = evaluate(learnt, data, folder=tmp_path, max_clips=1, **QUICK)
+    assert [part["num_captions"] for part in report["parts"].values()] == [1, 1]
+    assert not stale.exists() and "has too few clips to tell from guessing" in format_report(report)
 
 
 def test_fewer_clips_can_be_asked_for(learnt: LoadedModel, tmp_path: Path) -> None:
@@ -86,7 +106,7 @@ def test_fewer_clips_can_be_asked_for(learnt: LoadedModel, tmp_path: Path) -> No
 
 
 def test_clips_that_the_checkpoint_was_not_trained_on_are_told_apart(
-    learnt: LoadedModel, data: TextToSignDataset, tmp_path: Path
+    learnt: LoadedModel, data: TextToSignDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = rows_by_part(learnt, data)
     assert set(known) == {"train", "held_out"} and sorted(known["train"] + known["held_out"]) == ALL
@@ -99,6 +119,10 @@ def test_clips_that_the_checkpoint_was_not_trained_on_are_told_apart(
     split_file.write_text('{"held_out": ["signer0"]}')  # of the clips that it was trained on
     config = replace(learnt.config, SPLIT_FILE=str(split_file))
     assert rows_by_part(replace(learnt, config=config), others) == {"clips": [0, 1, 2]}
+    assert "not the clips that the model was trained on" in capsys.readouterr().err
+    gone = replace(learnt.config, SPLIT_FILE=str(tmp_path / "gone.json"))
+    assert rows_by_part(replace(learnt, config=gone), others) == {"clips": [0, 1, 2]}
+    assert "gone.json cannot be read" in capsys.readouterr().err
 
 
 def test_a_clip_is_ranked_among_captions_that_it_could_be_confused_with(tmp_path: Path) -> None:

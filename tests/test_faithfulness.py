@@ -47,7 +47,12 @@ def test_one_clip_of_each_or_one_caption_has_no_ratio() -> None:
 def test_letters_count_one_by_one_and_in_order() -> None:
     answers = [["letter A", "letter B", "letter C"], ["letter B", "letter A"], ["hello"]]
     captions = ["spell a b d", "spell a b", "hello"]
-    assert named_right(answers, captions, num_signs=26) == Score(3, 6, 1 / 26)
+    assert named_right(answers, captions, num_signs=26) == Score(3, 6, 1 / 3)  # a and b are asked for twice
+
+
+def test_always_the_same_sign_does_not_beat_guessing() -> None:
+    found = named_right([["often"]] * 10, ["often"] * 9 + ["once"], num_signs=26)
+    assert found.accuracy == pytest.approx(found.chance) == pytest.approx(0.9)
 
 
 def test_an_answer_of_another_length_is_our_own_mistake() -> None:

@@ -236,12 +236,27 @@ def test_one_measure_above_guessing_is_obeying_in_part():
     assert found.outcome == "partly" and "retrieval does not beat guessing" in found.remarks[0]
 
 
-def test_a_recogniser_that_does_not_know_real_clips_is_not_counted():
+@pytest.mark.parametrize("never_seen", [True, False])
+def test_a_recogniser_that_does_not_know_real_clips_is_not_counted(never_seen: bool):
+    """What it says of clips that it was trained on is asked for only where there are no others."""
     whole = report()
+    whole["recogniser"]["ceiling"] = score(4) if never_seen else None
     for each in whole["parts"].values():
-        each["recogniser"] = {"real": score(4), "generated": score(1)}
+        each["recogniser"] = {"real": score(38 if never_seen else 4), "generated": score(1)}
     found = verdict(whole)
     assert found.outcome == "obeys" and "does not know even real clips" in found.remarks[0]
+
+
+def test_a_score_that_guessing_may_well_reach_is_neither_above_it_nor_below():
+    whole = report()
+    for each in whole["parts"].values():
+        each["retrieval"] = Score(4, 4, 0.5).to_dict()
+    found = verdict(whole)
+    assert found.outcome == "obeys" and "retrieval has too few clips to tell from guessing" in found.remarks[0]
+    assert "too few to tell" in render(whole, [])
+    for each in whole["parts"].values():
+        each["prompt_ranking"] = each["recogniser"]["generated"] = Score(1, 1, 0.1).to_dict()
+    assert verdict(whole).outcome == "unknown"
 
 
 def test_clips_that_stand_still_are_mentioned():

@@ -14,6 +14,7 @@ from methods.prompt_ranking import Contest, Ranking, noise_levels, prompt_rankin
 from methods.retrieval import retrieval
 from methods.scores import Score
 from models.text_encoder import TextEncoder
+from tests.conftest import moving_square, write_pair
 from tests.fake_models import ALL, Blind, Obedient, loaded_with
 
 
@@ -55,7 +56,7 @@ def test_a_model_that_obeys_other_captions_ranks_nothing_right(data: TextToSignD
 def test_more_captions_than_fit_one_batch_are_ranked_alike(data: TextToSignDataset, encoder: TextEncoder) -> None:
     captions = sorted([*data.texts, *(f"distractor number {i}" for i in range(40))])
     ranking = prompt_ranking(loaded_with(Blind(), encoder), data, [0, 1], captions)
-    assert ranking.score == Score(0, 2, 1 / 48)
+    assert ranking.score == Score(0, 2, 1 / 8)  # by guessing a caption that the data hold
 
 
 # ---- Contests in closed form ----------------------------------------------------------------------------------------
@@ -63,18 +64,18 @@ def test_more_captions_than_fit_one_batch_are_ranked_alike(data: TextToSignDatas
 
 def contest(*errors: float, own: int = 0) -> Contest:
     captions = [f"c{i}" for i in range(len(errors))]
-    return Contest(captions, captions[own], torch.tensor([errors, errors]))
+    return Contest(captions, captions[own], torch.tensor([errors, errors]), commoner=0, as_common=len(captions) - 1)
 
 
 def test_a_tie_and_a_number_that_is_none_are_no_win() -> None:
-    for errors in ((1.0, 1.0), (math.nan, 1.0), (math.inf, math.inf)):
+    for errors in ((1.0, 1.0), (math.nan, 1.0), (1.0, math.nan), (math.inf, math.inf)):
         assert Ranking([contest(*errors)], [0, 1]).score.correct == 0
     assert Ranking([contest(1.0, 1.001)], [0, 1]).score.correct == 1
 
 
 def test_every_noise_level_counts_by_shares() -> None:
     large, small = [100.0, 101.0], [0.02, 0.01]  # the own caption: 1 % better where errors are large, twice as bad else
-    mixed = Contest(["own", "other"], "own", torch.tensor([large, small]))
+    mixed = Contest(["own", "other"], "own", torch.tensor([large, small]), commoner=0, as_common=1)
     assert Ranking([mixed], [0, 1]).score.correct == 0
     assert [score.correct for score in Ranking([mixed], [0, 1]).by_timestep.values()] == [1, 0]
 
@@ -88,6 +89,27 @@ def test_among_few_captions_the_share_is_that_of_all_choices(ways: int, own: int
     wins = sum(all(errors[own] < other for other in choice) for choice in choices)
     found = Ranking([contest(*errors, own=own)], [0, 1]).few_way(ways)
     assert found == Score(pytest.approx(wins / len(choices)), 1, 1 / ways)
+
+
+@pytest.mark.parametrize("ways", [2, 3, 4, 6])
+@pytest.mark.parametrize("own", range(6))
+def test_who_says_the_commonest_caption_is_right_as_often_as_over_all_choices(ways: int, own: int) -> None:
+    counts = (5, 2, 2, 2, 1, 1)
+    others = [count for i, count in enumerate(counts) if i != own]
+    choices = list(itertools.combinations(others, ways - 1))
+    wins = sum((max(choice) <= counts[own]) / (1 + choice.count(counts[own])) for choice in choices)
+    commoner, as_common = sum(count > counts[own] for count in others), others.count(counts[own])
+    found = Contest([f"c{i}" for i in range(6)], f"c{own}", torch.zeros(1, 6), commoner, as_common)
+    assert found.by_frequency(ways - 1) == pytest.approx(wins / len(choices))
+
+
+def test_always_the_commonest_caption_does_not_beat_guessing(tmp_path: Path, encoder: TextEncoder) -> None:
+    """Nine clips of one caption, one of another: nine of ten right is what looking at nothing gives."""
+    for index in range(10):
+        write_pair(tmp_path, f"clip{index}", moving_square(index % 8), "often" if index else "once")
+    data = TextToSignDataset(tmp_path, num_frames=4, image_size=16)
+    ranking = prompt_ranking(loaded_with(Blind(), encoder), data, list(range(10)), ["often", "once"])
+    assert ranking.score.chance == pytest.approx(0.9) and ranking.score.correct == 0
 
 
 def test_a_contest_of_three_has_no_four_ways() -> None:

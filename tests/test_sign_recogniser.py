@@ -10,7 +10,7 @@ import torch
 
 from dataset import TextToSignDataset
 from methods.judgement import train_judge
-from methods.sign_recogniser import MOMENTS, SIZE, Judge, hands_are_coloured, signs_of, vary
+from methods.sign_recogniser import MOMENTS, SIZE, Judge, TooShortError, hands_are_coloured, signs_of, vary
 from tests.conftest import moving_square, write_pair
 from utils.spelling import letter_spans
 
@@ -65,6 +65,11 @@ def test_a_spelled_letter_is_looked_for_where_the_word_holds_it() -> None:
         assert len(shown) == MOMENTS and set(shown) <= set(range(16)[span]) and shown == sorted(shown)
 
 
+def test_a_clip_too_short_for_its_word_is_an_error_that_names_the_caption() -> None:
+    with pytest.raises(TooShortError, match="'spell h e l l o' asks for 5 signs.*8 frames shows 4 at most"):
+        signs_of(np.zeros((8, 16, 16, 3), np.uint8), "spell h e l l o", crop=False)
+
+
 def test_a_hand_is_cut_out_where_there_is_one() -> None:
     clip = np.full((4, 64, 64, 3), 255, dtype=np.uint8)
     clip[:, 40:50, 40:50] = (230, 40, 40)
@@ -99,7 +104,7 @@ def folder_of(folder: Path, captions: list[str]) -> TextToSignDataset:
 def test_the_ceiling_is_on_held_out_clips_of_trained_signs(tmp_path: Path) -> None:
     data = folder_of(tmp_path, ["a in X Sign Language", "b in X Sign Language", "a in Y Sign Language", "c"])
     found = train_judge(data, [0, 1], [2, 3], seed=0, num_steps=2)
-    assert found.judge.names == ["a", "b"] and found.ceiling.num == 1 and found.ceiling.chance == 0.5
+    assert found.judge.names == ["a", "b"] and found.ceiling.num == 1 and found.ceiling.chance == 1.0
     assert found.ceiling_of == "held-out real clips"
 
 

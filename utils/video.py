@@ -6,6 +6,7 @@ here encodes every frame by itself and joins the pieces; what was written comes 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -212,7 +213,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         raise VideoError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # never there, since its folder is none or its name too long
+            temporary.unlink(missing_ok=True)
 
 
 def _encode_frame(frame: np.ndarray) -> bytes:
