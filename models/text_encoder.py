@@ -171,7 +171,9 @@ class TextStandardiser(nn.Module):
 
     @torch.no_grad()
     def fit(self, text: TextFeatures) -> None:
-        """Measure the statistics on the features of the distinct training captions."""
+        """Measure the statistics on the features of the distinct training captions; nothing where not enabled."""
+        if not self.enabled:
+            return
         for part, rows in (("tokens", text.tokens[text.mask]), ("pooled", text.pooled)):
             std = rows.std(0, correction=0)
             # One caption, or a channel that never moves: bounded by the typical size of the features.

@@ -205,6 +205,7 @@ def test_a_standardiser_that_is_off_changes_nothing_and_still_travels_in_the_sta
     standardiser = TextStandardiser(encoder.width, enabled=False)
     standardiser.fit(raw)
     assert standardiser(raw) is raw
+    assert not standardiser.pooled_mean.any() and bool((standardiser.tokens_std == 1).all())  # as fix-config reads it
     assert set(standardiser.state_dict()) == {"tokens_mean", "tokens_std", "pooled_mean", "pooled_std"}
 
 
