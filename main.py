@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except UserError as error:
-        if speaks():  # under torchrun all of them have it
+        if speaks():  # under torchrun all of this machine have it, or it was told already
             print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.common import add_command, load_model_of, tell
-from config import ConfigError
+from config import ConfigError, UserError
 from utils.processes import World, world
 from utils.prompt_list import PromptList, gather
 
@@ -70,7 +70,12 @@ def run(args: argparse.Namespace) -> int:
     todo = make_queue(loaded, requests, folder, batch_size=args.batch_size, overwrite=args.overwrite, process=process)
     name = str(folder) if process.size == 1 else f"{folder}, process {process.rank + 1} of {process.size}"
     _tell_before(given, todo, name, process)
-    num_written, whole = _work(loaded, todo, is_first=process.is_first)
+    try:
+        num_written, whole = _work(loaded, todo, is_first=process.is_first)
+    except UserError as error:
+        if process.local_rank:  # the first one's is told by ``main``; of the others each has its own
+            print(f"error: {name}: {error}", file=sys.stderr)
+        raise
     if whole:
         print(f"{name}: {num_written:,} clips written, {todo.num_kept:,} skipped", file=sys.stderr)
         return 0

@@ -121,7 +121,8 @@ def gathered(value: Any, *, keep: bool) -> Any:
 
 
 def own_moments(stored: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """A checkpoint's optimiser state with each moment sharded as the parameter that it belongs to."""
+    """A checkpoint's moments for ``optimizer``, each sharded as the parameter that it belongs to; the rates and decays
+    are the optimiser's own, which a resumed run may have changed."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments = {
         number: {
@@ -130,7 +131,7 @@ def own_moments(stored: dict[str, Any], optimizer: torch.optim.Optimizer) -> dic
         }
         for number, state in stored["state"].items()
     }
-    return {**stored, "state": moments}
+    return {"state": moments, "param_groups": optimizer.state_dict()["param_groups"]}
 
 
 # ---- Norms ----------------------------------------------------------------------------------------------------------

@@ -85,7 +85,8 @@ class Trainer:
         config = self.config
         on_first(lambda: checkpoint_list.keep(config))  # names that a kill prevented
         folder = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
-        with open_logger(folder, first_step=self.step) as log, self.interruption, self._progress() as bar:
+        logger = together(lambda: open_logger(folder, first_step=self.step))
+        with logger as log, self.interruption, self._progress() as bar:
             self.watch = Watch(self, log)
             while self.step < self.num_steps and not self.stop_requested:
                 started = time.perf_counter()
@@ -97,7 +98,7 @@ class Trainer:
                 if self.step % self.steps_per_epoch == 0:
                     self._end_of_epoch(self.step // self.steps_per_epoch)
             if self._saved_step != self.step or first_says(not checkpoint.latest_path(config).is_file()):
-                self.save()
+                self._save_and_keep()
         return self.step >= self.num_steps
 
     @property
@@ -213,15 +214,19 @@ class Trainer:
 
     def _end_of_epoch(self, epoch: int) -> None:
         config = self.config
-        validated = self.watch.validated_step == self.step
-        if validated:
+        if self.watch.validated_step == self.step:
             self.validation_loss = self.watch.validation_loss
         if epoch % config.SAVE_EVERY_EPOCHS == 0:
-            self.save(validation_loss=self.validation_loss if validated else None)
-            on_first(lambda: checkpoint_list.keep(config))
+            self._save_and_keep()
         self.watch.after_saving()
         if self.device.type == "cuda" and epoch % config.SAVE_EVERY_EPOCHS == 0:
             torch.cuda.empty_cache()
+
+    def _save_and_keep(self) -> None:
+        """``save`` with the validation loss, if this very state was validated, and judge whether it is the best."""
+        validated = self.watch is not None and self.watch.validated_step == self.step
+        self.save(validation_loss=self.validation_loss if validated else None)
+        on_first(lambda: checkpoint_list.keep(self.config))
 
     def save(self, *, validation_loss: float | None = None) -> Path:
         """Write ``latest_checkpoint.pt``, with the validation loss of this very state where it was measured."""

@@ -8,6 +8,7 @@ for a step, all together), and after the state is saved previews. What is measur
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
+from tqdm import tqdm
 
 from methods.cost import matmul_peak, training_flops
 from methods.optimisation import ema_decay, ema_initial_share
@@ -29,6 +31,7 @@ from methods.validation import FixedClips
 from utils import checkpoint, runtime
 from utils.checkpoint_hash import hash_at
 from utils.train_logger import Logger
+from utils.video import VideoError
 
 if TYPE_CHECKING:
     from methods.trainer import Trainer
@@ -111,15 +114,19 @@ class Watch:
         return {"loss": f"{metrics['loss']:.4f}", "clips/s": f"{len(self._batch[0]) / seconds:.1f}"}
 
     def after_saving(self) -> None:
-        """Previews, once the state that made them is safe on disk."""
+        """Previews of the state as it is. One that cannot be made or written is told, and does not end the training."""
         trainer, config = self._trainer, self._trainer.config
         if self._is_due(trainer.step, "SAMPLE_EVERY_EPOCHS"):
             pool = trainer.validation or trainer.training
             path = checkpoint.latest_path(config)
             saved = hash_at(path, trainer.step)
             loaded = LoadedModel(trainer.model, trainer.encoder, config, trainer.step, path, saved)
-            with self._averaged_weights():
-                found = preview(loaded, trainer.data, pool, write=trainer.world.is_first)
+            try:
+                with self._averaged_weights():
+                    found = preview(loaded, trainer.data, pool, write=trainer.world.is_first)
+            except VideoError as error:
+                tqdm.write(f"no previews at step {trainer.step}: {error}", file=sys.stderr)
+                return
             for name, frames in found.items():
                 self._log.clip(trainer.step, name, frames, fps=config.FPS)
 

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 
 from config import Config
 from main import main
+from methods import interruption
 from methods.trainer import Trainer
 from tests.conftest import command_settings
 from tests.many_processes import interrupt_after_three_lines
@@ -22,6 +24,7 @@ from tests.published_files import random_weights, write_published
 from tests.test_trainer import advance, assert_equal
 from utils import checkpoint, checkpoint_list
 from utils.checkpoint import CheckpointError, latest_path
+from utils.train_logger import LogError
 
 MakeConfig = Callable[..., Config]
 
@@ -79,15 +82,68 @@ def test_resuming_in_the_middle_of_an_epoch_replays_bitwise(
     assert signal.getsignal(signal.SIGINT) is handler_before
 
 
-def test_a_second_interruption_does_not_wait(debug_config: MakeConfig) -> None:
-    class Impatient(InterruptedAt):
-        def train_step(self) -> dict[str, float]:
-            if self.step + 1 == self.last_step:
-                signal.raise_signal(signal.SIGINT)
-            return super().train_step()
+class Impatient(InterruptedAt):
+    def train_step(self) -> dict[str, float]:
+        if self.step + 1 == self.last_step:
+            signal.raise_signal(signal.SIGINT)
+        return super().train_step()
 
+
+def test_a_second_ctrl_c_does_not_wait(debug_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "SAME_REQUEST", 0.0)
     with pytest.raises(KeyboardInterrupt):
         Impatient(debug_config()).run()
+
+
+def test_one_request_that_arrives_twice_is_one(debug_config: MakeConfig) -> None:
+    """As when a terminal signals every process, and torchrun hands the same signal on."""
+    config = debug_config()
+    first = Impatient(config)
+    assert not first.run() and checkpoint.load(latest_path(config))["step"] == first.last_step
+
+
+def test_a_second_sigterm_is_never_more_than_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "SAME_REQUEST", 0.0)
+    with interruption.Interruption() as found:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+        assert found.asked
+
+
+def test_a_resumed_run_trains_with_the_changed_decays(debug_config: MakeConfig) -> None:
+    """Moments are the checkpoint's; what the optimiser does with them is the config's."""
+    config = debug_config(NUM_EPOCHS=1, WEIGHT_DECAY=0.01)
+    assert Trainer(config).run()
+    changed = replace(config, NUM_EPOCHS=2, WEIGHT_DECAY=0.5, ADAM_BETA2=0.5)
+    trainer = Trainer(changed, resume=latest_path(config))
+    groups = trainer.optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert all(group["betas"] == (config.ADAM_BETA1, 0.5) for group in groups)
+    assert all(bool(state["exp_avg_sq"].any()) for state in trainer.optimizer.state.values())
+
+
+def test_the_last_state_keeps_its_validation_loss_and_can_be_the_best(debug_config: MakeConfig) -> None:
+    """Where training ends between two savings."""
+    config = debug_config(NUM_EPOCHS=1, SAVE_EVERY_EPOCHS=5, VALIDATION_FRACTION=0.5)
+    trainer = Trainer(config)
+    assert trainer.run() and trainer.validation_loss is not None
+    assert checkpoint.load(latest_path(config))["validation_loss"] == trainer.validation_loss
+    assert (latest_path(config).parent / "best_checkpoint.pt").is_file()
+
+
+def test_a_preview_that_cannot_be_written_does_not_end_the_training(
+    debug_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    config = debug_config(SAMPLE_DIR=str(tmp_path / "file"), SAMPLE_EVERY_EPOCHS=1)
+    assert Trainer(config).run()
+    assert "no previews at step 4: " in capsys.readouterr().err
+
+
+def test_logs_without_a_place_are_one_line(debug_config: MakeConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LogError, match="cannot hold the logs: .*Set another LOG_DIR"):
+        Trainer(debug_config(LOG_DIR=str(tmp_path / "file"))).run()
 
 
 def test_a_finished_run_has_left_what_was_promised(trained_run: Path) -> None:

@@ -40,8 +40,8 @@ def world() -> World:
 
 
 def speaks() -> bool:
-    """Whether this process tells the user of a mistake: the first one, and one that is none of the others."""
+    """Whether this process tells the user of a mistake: the first one of each machine, and one that is none of many."""
     try:
-        return world().is_first
+        return world().local_rank == 0
     except ConfigError:
         return True

@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from config import UserError
 from utils.processes import world
 from utils.video import encode_gif, write_atomically
 
@@ -53,6 +54,10 @@ class Histogram:
 def tag(category: str, name: str) -> str:
     """``("Training", "loss")`` -> ``01_Training/loss``."""
     return f"{CATEGORIES.index(category) + 1:02d}_{category}/{name}"
+
+
+class LogError(UserError):
+    """The logs have no place."""
 
 
 class TrainLogger:
@@ -159,8 +164,17 @@ Logger = TrainLogger | SilentLogger
 
 
 def open_logger(folder: Path, *, first_step: int) -> Logger:
-    """The log below ``folder`` for the process that writes; silence for the others."""
-    return TrainLogger(folder, first_step=first_step) if world().is_first else SilentLogger()
+    """The log below ``folder`` for the process that writes; silence for the others.
+
+    Raises:
+        LogError: nothing can be written there.
+    """
+    if not world().is_first:
+        return SilentLogger()
+    try:
+        return TrainLogger(folder, first_step=first_step)
+    except OSError as error:
+        raise LogError(f"{folder} cannot hold the logs: {error.strerror or error}. Set another LOG_DIR.") from error
 
 
 def _row(cells: Sequence[object]) -> str:
