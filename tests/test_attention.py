@@ -59,3 +59,10 @@ def test_the_number_of_heads_at_a_time_changes_nothing(scores: int, monkeypatch:
         wanted = attend(q, k, v)
         monkeypatch.setattr(attention, "CACHED_SCORES", scores)
         assert torch.equal(attend(q, k, v), wanted)
+
+
+def test_more_sequences_than_a_gpu_takes_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(7, H, 5, D, generator=draw) for _ in range(3))
+    monkeypatch.setattr(attention, "MOST_SEQUENCES", 3)
+    torch.testing.assert_close(attention._in_parts(q, k, v), attend(q, k, v))

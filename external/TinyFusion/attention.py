@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SHORT_SEQUENCE = 64  # tokens
+MOST_SEQUENCES = 2**15  # at a time on a GPU, whose kernels have no more than 65,535 places for a batch
 CACHED_SCORES = 2**21  # scores at a time: 4 MiB in bfloat16
 
 
@@ -25,7 +26,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
         return _plain(q, k, v, mask)
     if mask is None and not torch.is_grad_enabled() and _is_slow_when_fused(q):
         return _few_heads_at_a_time(q, k, v)
+    if q.device.type != "cpu" and mask is None and len(q) > MOST_SEQUENCES:
+        return _in_parts(q, k, v)
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def _in_parts(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """``attend`` for MOST_SEQUENCES at a time."""
+    parts = zip(*(tensor.split(MOST_SEQUENCES) for tensor in (q, k, v)), strict=True)
+    return torch.cat([functional.scaled_dot_product_attention(*part) for part in parts])
 
 
 def _is_slow_when_fused(q: Tensor) -> bool:

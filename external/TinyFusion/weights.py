@@ -305,7 +305,7 @@ def published_timesteps(alphas_cumprod: Tensor) -> Tensor:
     Equal means the same log-SNR = log(alphas_cumprod / (1 - alphas_cumprod)) (Kingma et al. 2021, section 3.1); between
     published steps linear in it, beyond the published range clamped. Monotone. Computed in float64 on the CPU.
     """
-    betas = torch.linspace(*PUBLISHED_BETAS, PUBLISHED_TIMESTEPS, dtype=torch.float64)
+    betas = torch.linspace(*PUBLISHED_BETAS, PUBLISHED_TIMESTEPS, dtype=torch.float64, device="cpu")
     table = -_log_snr(torch.cumprod(1 - betas, dim=0))  # ascending
     levels = -_log_snr(alphas_cumprod.detach().cpu().double())
     levels = levels.clamp(table[0], table[-1])
