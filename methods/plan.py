@@ -45,6 +45,7 @@ class Plan:
     between: int
     host: dict[str, int]
     num_clips: int  # training clips; 0: none found
+    no_clips: str  # why
     speed: Speed | None  # None: the device is not here
     memory: int | None  # of the device; None: not known
     levers: list[tuple[dict[str, object], int]]  # only where it does not fit
@@ -79,7 +80,8 @@ def make_plan(config: Config, question: Question) -> Plan:
     }
     training = plan_training(config, place, **sizes)
     sampling = plan_sampling(config, place, num_clips=question.num_sampled, **sizes)
-    num_clips = num_training_clips(config)
+    known = {sampled_as(config, question.num_sampled): sampling}
+    num_clips, no_clips = num_training_clips(config)
     plan = Plan(
         config=config,
         place=place,
@@ -89,15 +91,16 @@ def make_plan(config: Config, question: Question) -> Plan:
         training=training,
         sampling=sampling,
         num_between=clips_between_steps(config),
-        between=memory_between_steps(config, place, training, sizes, known={question.num_sampled: sampling}),
+        between=memory_between_steps(config, place, training, sizes, known),
         host=_host(config, training, encoder, num_clips),
         num_clips=num_clips,
+        no_clips=no_clips,
         speed=_speed(config, place, question, sizes),
         memory=question.memory or (runtime.memory_bytes(place.device) if place.present else None),
         levers=[],
     )
     if plan.memory is not None and plan.needed > plan.memory:
-        plan.levers.extend(_try_levers(plan, sizes))
+        plan.levers.extend(_try_levers(plan, sizes, known))
     return plan
 
 
@@ -110,23 +113,32 @@ def clips_between_steps(config: Config) -> int:
     )
 
 
+def sampled_as(config: Config, num_clips: int) -> tuple[int, int]:
+    """What the memory of sampling hangs on, of all that a lever changes."""
+    return config.TINYFUSION_FRAME_CHUNK_SIZE, num_clips
+
+
 def memory_between_steps(
-    config: Config, place: Place, training: TrainingPlan, sizes: dict[str, int], *, known: dict[int, Peak]
+    config: Config, place: Place, training: TrainingPlan, sizes: dict[str, int], known: dict[tuple[int, int], Peak]
 ) -> int:
     """Bytes while they pass: the model runs on averaged weights, the moments wait beside them, and its own weights
     do where the averages lie, on the device or not.
 
-    ``known``: number of clips -> peak of sampling them with this config, so that it is not traced twice.
+    ``known``: ``sampled_as`` -> peak, so that it is not traced twice; what is traced here is added.
     """
     num_clips = clips_between_steps(config)
     if not num_clips:
         return 0
-    passing = known.get(num_clips) or plan_sampling(config, place, num_clips=num_clips, **sizes)
+    key = sampled_as(config, num_clips)
+    if key not in known:
+        known[key] = plan_sampling(config, place, num_clips=num_clips, **sizes)
     num_waiting = 3 if place.averages_here(config) else 2
-    return passing.num_bytes + num_waiting * BYTES * training.num_trainable
+    return known[key].num_bytes + num_waiting * BYTES * training.num_trainable
 
 
-def _try_levers(plan: Plan, sizes: dict[str, int]) -> list[tuple[dict[str, object], int]]:
+def _try_levers(
+    plan: Plan, sizes: dict[str, int], known: dict[tuple[int, int], Peak]
+) -> list[tuple[dict[str, object], int]]:
     """(what is changed, bytes on the device then) of each lever alone; last all of them, where there are several."""
     changes = levers(plan.config, plan.place)
     if plan.between > plan.training.peak.num_bytes:
@@ -137,18 +149,20 @@ def _try_levers(plan: Plan, sizes: dict[str, int]) -> list[tuple[dict[str, objec
     for change in changes:
         config = replace(plan.config, **change)
         training = plan_training(config, plan.place, **sizes)
-        between = memory_between_steps(config, plan.place, training, sizes, known={})
+        between = memory_between_steps(config, plan.place, training, sizes, known)
         tried.append((change, max(training.peak.num_bytes, between)))
     return tried
 
 
-def num_training_clips(config: Config) -> int:
-    """By the names of the files alone; 0 if there are none, or the split does not fit them."""
+def num_training_clips(config: Config) -> tuple[int, str]:
+    """By the names of the files alone; 0 and the reason if there are none, or the split does not fit them."""
     names = clip_names(config.DATA_DIR) if Path(config.DATA_DIR).is_dir() else []
+    if not names:
+        return 0, f"DATA_DIR={config.DATA_DIR} holds no pairs of GIF and TXT"
     try:
-        return len(split(config, names)[0]) if names else 0
-    except DatasetError:
-        return 0
+        return len(split(config, names)[0]), ""
+    except DatasetError as error:
+        return 0, str(error)
 
 
 def _host(config: Config, training: TrainingPlan, encoder: EncoderShape | None, num_clips: int) -> dict[str, int]:

@@ -122,7 +122,7 @@ def _time(plan: Plan) -> list[str]:
             f"all {config.NUM_EPOCHS:,} epochs: {_duration(epoch * config.NUM_EPOCHS)}, without previews and saving",
         ]
     else:
-        lines.append(f"an epoch: not known, DATA_DIR={config.DATA_DIR} holds no pairs of GIF and TXT")
+        lines.append(f"an epoch: not known, {plan.no_clips}")
     return lines
 
 

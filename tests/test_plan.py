@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,14 @@ from dataset import clip_names, load_dataset
 from main import main
 from methods.memory_plan import Place, plan_training
 from methods.memory_trace import FORWARD, Peak
-from methods.plan import Question, clips_between_steps, make_plan, memory_between_steps, num_training_clips
+from methods.plan import (
+    Question,
+    clips_between_steps,
+    make_plan,
+    memory_between_steps,
+    num_training_clips,
+    sampled_as,
+)
 from methods.plan_text import as_json, as_text
 from models.text_encoder import TextEncoder, TextEncoderError, encoder_shape
 from presets import PACKAGED_ENCODER
@@ -52,7 +60,10 @@ def test_json_has_the_same_in_bytes_and_seconds(
     assert found["text_width"] == 384 and found["text_encoder_known"] is True
 
 
-def test_where_it_does_not_fit_levers_are_tried_one_by_one_and_together(debug_config: Callable[..., Config]) -> None:
+def test_where_it_does_not_fit_levers_are_tried_and_told_with_those_that_are_enough_marked(
+    debug_config: Callable[..., Config],
+) -> None:
+    """One by one, and last all together."""
     config = debug_config(BATCH_SIZE=4, GRADIENT_CHECKPOINTING=False, TINYFUSION_FRAME_CHUNK_SIZE=4)
     plan = make_plan(config, Question(memory=2**20, share=0.5))
     assert plan.needed > plan.memory
@@ -63,14 +74,10 @@ def test_where_it_does_not_fit_levers_are_tried_one_by_one_and_together(debug_co
     lines = as_text(plan).splitlines()
     assert lines[-1].startswith("does not fit: needs ") and "too much" in lines[-1]
     assert any("--set GRADIENT_CHECKPOINTING=True" in line for line in lines)
-    assert as_json(plan)["fits"] is False
-
-
-def test_a_lever_that_is_enough_is_marked(debug_config: Callable[..., Config]) -> None:
-    config = debug_config(BATCH_SIZE=4, GRADIENT_CHECKPOINTING=False)
-    needed = make_plan(config, Question(share=0.5)).needed
-    text = as_text(make_plan(config, Question(memory=needed - 1, share=0.5)))
-    assert "(fits)" in text and "what would help" in text
+    assert as_json(plan)["fits"] is False and "(fits)" not in "".join(lines)
+    tight = as_text(replace(plan, memory=plan.needed - 1))
+    assert "(fits)" in tight and "what would help" in tight
+    assert "Say --memory 8" in as_text(replace(plan, memory=None)).splitlines()[-1]
 
 
 @ABSENT_GPU
@@ -78,25 +85,20 @@ def test_an_absent_gpu_is_planned_for_without_seconds(
     tmp_path: Path, clips_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = command_settings(tmp_path, clips_folder, DEVICE="cuda", MIXED_PRECISION="auto")
-    assert main(["plan", *flags]) == 0
+    assert main(["plan", *flags, "--memory", "8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("planned for: cuda, bfloat16; it is not here") for line in lines)
     assert any("seconds of a step: not known" in line for line in lines)
-    assert "CUDA's own context" in lines[-1] and "--memory 8" in lines[-1]
-    assert main(["plan", *flags, "--memory", "8"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("fits: needs ")
+    assert lines[-1].startswith("fits: needs ") and "CUDA's own context" in lines[-1]
 
 
-def test_an_encoder_that_is_not_here_is_assumed_and_said(debug_config: Callable[..., Config]) -> None:
-    plan = make_plan(debug_config(TEXT_ENCODER="nobody/nothing"), Question(share=0.5))
+def test_an_encoder_and_clips_that_are_not_here_are_said(debug_config: Callable[..., Config], tmp_path: Path) -> None:
+    nowhere = tmp_path / "none"
+    plan = make_plan(debug_config(TEXT_ENCODER="nobody/nothing", DATA_DIR=str(nowhere)), Question(share=0.5))
     assert plan.encoder is None and "text encoder" not in plan.host
     text = as_text(plan)
     assert "TEXT_ENCODER=nobody/nothing is not on this machine; 768 channels are assumed" in text
-
-
-def test_without_clips_no_epoch_is_reckoned(debug_config: Callable[..., Config], tmp_path: Path) -> None:
-    text = as_text(make_plan(debug_config(DATA_DIR=str(tmp_path / "none")), Question(share=0.5)))
-    assert f"an epoch: not known, DATA_DIR={tmp_path / 'none'}" in text
+    assert f"an epoch: not known, DATA_DIR={nowhere}" in text
 
 
 @pytest.mark.parametrize(
@@ -133,9 +135,10 @@ def test_the_encoders_shape_is_that_of_the_loaded_encoder(encoder: TextEncoder) 
 def test_names_are_those_of_the_dataset(debug_config: Callable[..., Config], clips_folder: Path) -> None:
     config = debug_config()
     assert clip_names(config.DATA_DIR) == sorted(load_dataset(config).names)
-    assert num_training_clips(config) == 8
-    assert num_training_clips(debug_config(VALIDATION_FRACTION=0.5)) == 4
-    assert num_training_clips(debug_config(SPLIT_FILE=str(clips_folder / "none.json"))) == 0
+    assert num_training_clips(config) == (8, "")
+    assert num_training_clips(debug_config(VALIDATION_FRACTION=0.5)) == (4, "")
+    number, reason = num_training_clips(debug_config(SPLIT_FILE=str(clips_folder / "none.json")))
+    assert number == 0 and "none.json cannot be read" in reason
 
 
 def test_clips_between_steps_are_the_most_that_any_interval_asks_for() -> None:
@@ -154,9 +157,8 @@ def test_averages_on_the_host_change_places_with_the_weights_between_steps() -> 
     for where in ("cpu", "model"):
         config = make_config("debug", {"EMA_DEVICE": where})
         training = plan_training(config, gpu, **sizes)
-        passing = Peak(1000, FORWARD, {})
-        known = {clips_between_steps(config): passing}
-        found[where] = memory_between_steps(config, gpu, training, sizes, known=known)
+        known = {sampled_as(config, clips_between_steps(config)): Peak(1000, FORWARD, {})}
+        found[where] = memory_between_steps(config, gpu, training, sizes, known)
     parameters = 4 * training.num_trainable
     assert (found["cpu"], found["model"]) == (1000 + 2 * parameters, 1000 + 3 * parameters)
 
