@@ -10,6 +10,7 @@ from pathlib import Path
 import config as settings
 from commands.common import add_command
 from config import ConfigError
+from utils.letter_names import capital
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -75,16 +76,20 @@ def letter_set(text: str) -> frozenset[str]:
     if not pieces or "".join(f"{a}-{b}" if a else c for a, b, c in pieces) != text:
         raise ConfigError(f"--letters {text!r}; wanted letters such as ABC, or a range such as A-Z.")
     for first, last, single in pieces:
-        if first and first.upper() > last.upper():
+        if first and capital(first) > capital(last):
             raise ConfigError(f"--letters {text!r}: {first}-{last} runs backwards; wanted {last}-{first}.")
-        codes = range(ord(first.upper()), ord(last.upper()) + 1) if first else [ord(single.upper())]
+        codes = range(ord(capital(first)), ord(capital(last)) + 1) if first else [ord(capital(single))]
         found |= {chr(code) for code in codes}
     return frozenset(found)
 
 
 def _to_train_on(data: Path, args: argparse.Namespace) -> str:
-    """What ``train`` must be told to read ``data``: the demo's own folder has its preset."""
+    """What ``train`` must be told to read ``data``: the demo's own folder has its preset; another folder with a preset
+    gets a name of its own, so that it does not meet the checkpoints of the preset's own clips."""
     if args.preset in ("default", "demo") and data == Path(settings.PRESETS["demo"]["DATA_DIR"]):
         return " --preset demo"
-    preset = "" if args.preset == "default" else f" --preset {args.preset}"
-    return f"{preset} --set {shlex.quote(f'DATA_DIR={data}')}"
+    folder = f" --set {shlex.quote(f'DATA_DIR={data}')}"
+    if args.preset == "default":
+        return folder
+    name = f"EXPERIMENT_NAME={args.preset}_{data.name}"
+    return f" --preset {args.preset}{folder} --set {shlex.quote(name)}"

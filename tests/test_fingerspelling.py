@@ -186,7 +186,9 @@ def test_letters_that_no_asked_language_has_are_an_error(index: list[fs.Entry]) 
         fs.select_entries(index, ["ase"], frozenset("Ж"))
 
 
-@pytest.mark.parametrize(("text", "letters"), [("A-E", "ABCDE"), ("abc", "ABC"), ("X-ZA", "AXYZ"), ("Ñ", "Ñ")])
+@pytest.mark.parametrize(
+    ("text", "letters"), [("A-E", "ABCDE"), ("abc", "ABC"), ("X-ZA", "AXYZ"), ("Ñ", "Ñ"), ("ß", "ẞ")]
+)
 def test_letters_are_given_one_by_one_or_as_a_range(text: str, letters: str) -> None:
     assert letter_set(text) == frozenset(letters)
 

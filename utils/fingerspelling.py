@@ -18,7 +18,7 @@ import numpy as np
 
 from config import UserError
 from utils.clip_folder import LexiconReport, render_clips
-from utils.letter_names import LANGUAGES, caption, file_stem
+from utils.letter_names import LANGUAGES, capital, caption, file_stem
 from utils.pose_drawing import Points, PoseError, clean, crop_square, draw_clip
 from utils.pose_variation import Variation, draw_variation, vary, vary_square
 from utils.video import frame_indices
@@ -149,7 +149,7 @@ def select_entries(
     skipped: list[tuple[str, str]] = []
     stems: set[str] = set()
     for entry in index:
-        if entry.language not in asked or (letters is not None and entry.letter.upper() not in letters):
+        if entry.language not in asked or (letters is not None and capital(entry.letter) not in letters):
             continue
         owner = entry.source.split("/")[0]
         if owner != entry.language and owner in asked:

@@ -1,4 +1,4 @@
-"""Letters of fingerspelling alphabets -> English names, captions and ASCII file names. Standard library only.
+"""Letters of fingerspelling alphabets -> capitals, English names, captions and ASCII file names. Standard library only.
 
 A tokenizer without cases strips accents, so "letter Ö" and "letter O" would be one prompt for two clips. Everything
 beyond A-Z is therefore spelled out from its Unicode name.
@@ -33,6 +33,11 @@ LANGUAGES = {  # ISO 639-3 code -> name; followed by "Sign Language"
 }
 TATWEEL = "\u0640"  # the Arabic stroke that joins a letter to the next one
 UNICODE_NAME = re.compile(r"(?P<script>[A-Z]+) (?:CAPITAL |SMALL )?LETTER (?P<letter>.+)")
+
+
+def capital(letter: str) -> str:
+    """The capital form, one letter for one: Python's of "ß" would be "SS"."""
+    return letter.replace("ß", "ẞ").upper()
 
 
 def caption(letter: str, language: str) -> str:
