@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.ceilings import ONE_HANDED, ceilings
-from benchmarks.machine import ROOT, run_command, write_result
+from benchmarks.machine import ROOT, newest_report, run_command, write_result
 from config import make_config
 from methods.prompt_ranking import FEW
 from utils.runtime import generator
@@ -65,10 +65,10 @@ def main() -> None:
         print(f"split: {prepare(ROOT / config.DATA_DIR)}")
         _print_ceilings(ceilings(set(held_out_pairs())))
         return
-    reports = sorted((ROOT / config.SAMPLE_DIR / config.EXPERIMENT_NAME).glob("evaluation_step*/evaluation.json"))
-    if not (arguments.report or reports):
+    path = arguments.report or newest_report(ROOT / config.SAMPLE_DIR / config.EXPERIMENT_NAME)
+    if path is None:
         parser.error("there is no evaluation yet. Run: python main.py evaluate, as --help says")
-    report = json.loads((arguments.report or reports[-1]).read_text())
+    report = json.loads(path.read_text())
     known = ceilings(set(held_out_pairs()))
     _print_ceilings(known)
     for name, part in report["parts"].items():

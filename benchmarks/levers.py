@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.machine import RESULTS, ROOT, run_command, write_result
+from benchmarks.machine import RESULTS, ROOT, command_line, describe, run_command, write_result
 from config import Config, make_config
 from dataset import load_dataset
 from diffusion import text2sign
@@ -64,6 +64,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "STANDARDISE_TEXT": False, "CAPTION_DROPOUT": 0.0, "EMA_DECAY": 0.0,
     },
 }  # fmt: skip
+SCORES = ("steps", "retrieval", "psnr_db", "ranking")
 GUIDANCE = (1.0, 2.0, 4.0)
 WARM_UP, TIMED = 3, 10  # steps
 NUM_LEVELS = 3  # noise levels of the ranking
@@ -190,7 +191,7 @@ def table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
     lines = [f"{'row':<34}{'steps':>7}{'retrieval':>11}{'of seeds':>15}{'PSNR':>7}{'ranking':>9}"]
     for name, by_seed in rows.items():
         runs = list(by_seed.values())
-        mean = {key: statistics.mean(run[key] for run in runs) for key in runs[0]}
+        mean = {key: statistics.mean(run[key] for run in runs) for key in SCORES}
         low, high = (function(run["retrieval"] for run in runs) for function in (min, max))
         lines.append(
             f"{name:<34}{mean['steps']:>7.0f}{mean['retrieval']:>11.2f}{f'{low:.2f}-{high:.2f}':>15}"
@@ -214,16 +215,16 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     load_dataset(make_config("demo", RECIPE))  # says at once what is missing
+    commit = describe()["commit"]
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for name in arguments.only:
             with tempfile.TemporaryDirectory() as folder:
                 found = measure(name, seed, arguments.seconds, Path(folder))
             rows = _stored()
             for row, values in found.items():
-                rows.setdefault(row, {})[str(seed)] = values
+                rows.setdefault(row, {})[str(seed)] = {**values, "commit": commit}
                 print(f"seed {seed} {row:<34} {values}", flush=True)
-            command = f"python -m benchmarks.levers --seconds {arguments.seconds:g} --seeds {arguments.seeds}"
-            write_result("levers", command, {"seconds": arguments.seconds, "rows": rows})
+            write_result("levers", command_line("levers"), {"seconds": arguments.seconds, "rows": rows})
     print(table(_stored()), file=sys.stderr)
 
 

@@ -39,6 +39,12 @@ def write_result(name: str, command: str, result: dict[str, Any]) -> Path:
     return path
 
 
+def newest_report(experiment: Path) -> Path | None:
+    """The ``evaluation.json`` that was written last below an experiment's folder of samples."""
+    reports = experiment.glob("evaluation_step*/evaluation.json")
+    return max(reports, key=lambda path: path.stat().st_mtime, default=None)
+
+
 def command_line(name: str) -> str:
     """The command that started ``python -m benchmarks.NAME``."""
     return shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])

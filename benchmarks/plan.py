@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.machine import ROOT, write_result
+from benchmarks.machine import ROOT, command_line, write_result
 from config import Config, make_config
 from methods.memory_plan import place_of, plan_training
 from methods.trainer import Trainer
@@ -66,9 +66,9 @@ def main() -> None:
         return
     rows = [row for row in (compare(name, args) for name in args.cases) if row]
     worst = max(abs(row["error"]) for row in rows)
-    command = "python -m benchmarks.plan" + (f" --precision {args.precision}" if args.precision != "auto" else "")
     result = {"device": str(runtime.resolve_device("auto")), "worst_error": worst, "cases": rows}
-    print(f"worst: {worst:.1%}\nwritten: {write_result('plan', command, result)}")
+    path = write_result("plan", command_line("plan"), result)
+    print(f"worst: {worst:.1%}\nwritten: {path}")
 
 
 def config_of(case: str, args: argparse.Namespace) -> Config:

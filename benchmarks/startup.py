@@ -26,7 +26,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, write_result
+from benchmarks.machine import ROOT, command_line, write_result
 from benchmarks.startup_child import FIRST_STEP_ENDS
 
 IMPORT_LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")  # its own microseconds, and its name
@@ -110,7 +110,7 @@ def main() -> None:
     print("\nimports, by package:", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in result["imports"].items()))
     if args.checkpoint:
         show("sample of one clip", result["sample"])
-    path = write_result("startup", f"python -m benchmarks.startup --repeats {args.repeats}", result)
+    path = write_result("startup", command_line("startup"), result)
     print(f"written: {path}")
 
 

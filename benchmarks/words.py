@@ -1,7 +1,7 @@
 """Spelled words that were never seen, made of letters that were.
 
     python -m benchmarks.words --prepare            # 1,000 words of three letters, 40 of them held out: a minute
-    python main.py train --preset words             # half an hour on two CPU cores
+    python main.py train --preset words             # 37 minutes on one CPU core
     python main.py evaluate --checkpoint checkpoints/words/latest_checkpoint.pt --max_clips 40
     python -m benchmarks.words                      # the scores, results/words.json
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.machine import ROOT, run_command, write_result
+from benchmarks.machine import ROOT, newest_report, run_command, write_result
 from config import make_config
 from utils.runtime import generator
 from utils.spelled_words import make_words
@@ -58,10 +58,10 @@ def main() -> None:
     if arguments.prepare:
         print(f"split: {prepare(ROOT / config.DATA_DIR)}")
         return
-    reports = sorted((ROOT / config.SAMPLE_DIR / config.EXPERIMENT_NAME).glob("evaluation_step*/evaluation.json"))
-    if not (arguments.report or reports):
+    path = arguments.report or newest_report(ROOT / config.SAMPLE_DIR / config.EXPERIMENT_NAME)
+    if path is None:
         parser.error("there is no evaluation yet. Run: python main.py evaluate, as --help says")
-    report = json.loads((arguments.report or reports[-1]).read_text())
+    report = json.loads(path.read_text())
     for name, part in report["parts"].items():
         ranked, heard = part["prompt_ranking"], part["recogniser"]
         print(f"{name:<9} prompt ranking {ranked['accuracy']:.3f} of {ranked['num']} (chance {ranked['chance']:.3f})")
