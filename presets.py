@@ -42,7 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "LR_DECAY": "cosine", "LR_DECAY_START": 0.4, "EMA_DECAY": 0.998, "EMA_EVERY": 1, "SAVE_EVERY_EPOCHS": 2,
         "SAMPLE_EVERY_EPOCHS": 10, "RANK_EVERY_EPOCHS": 10, "LOG_DETAILS_EVERY_EPOCHS": 0,
     },
-    # Half an hour on two CPU cores: spelled words of three letters, some words held out (benchmarks/words.py).
+    # 37 minutes on one CPU core: spelled words of three letters, some words held out (benchmarks/words.py).
     "words": {
         "EXPERIMENT_NAME": "words", "DATA_DIR": "training_data/words",
         "SPLIT_FILE": "training_data/words/held_out.json", "MODEL_ARCHITECTURE": "dit3d",

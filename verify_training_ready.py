@@ -5,7 +5,7 @@
     python verify_training_ready.py --set DATA_DIR=my_clips --set BATCH_SIZE=2
 
 Exit code 0: all passed; 1: the line of the first that failed says what was found, what was wanted and the cure. It
-writes no file. The default model, the slowest, takes about two minutes on two free CPU cores and 8 GB of memory. What
+writes no file. The default model, the slowest, takes about two minutes on two free CPU cores and 7.6 GiB. What
 is checked, and why on a shortened clip: ``methods/readiness.py``.
 """
 

@@ -3,7 +3,7 @@
     python -m benchmarks.warm_start           # about a quarter of an hour on two cores, most of it pretraining
 
 Does in small what the published weights were made for, and what a user does with them: an image DiT, conditioned on
-classes, learns to denoise four latent channels, here on single frames of the letters of 17 other sign languages; its
+classes, learns to denoise four latent channels, here on single frames of the letters of 18 other sign languages; its
 averaged weights are written in the published layout; the demo then trains on the letters of a language that the file
 has not seen, from scratch and, with the text at three amplitudes, from the file. The loss is that of fixed noise.
 
