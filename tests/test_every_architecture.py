@@ -18,6 +18,7 @@ from tests.test_fix_config import values_of
 from utils import checkpoint
 
 NAMES = sorted(ARCHITECTURES)
+QUIET = {f"{what}_EVERY_EPOCHS": 0 for what in ("SAMPLE", "VALIDATE", "RANK", "LOG_DETAILS")}
 Train = Callable[..., Path]
 
 
@@ -26,7 +27,7 @@ def train(tmp_path: Path, clips_folder: Path) -> Train:
     """``train("run", MODEL_ARCHITECTURE="vivit")``: a debug run below tmp_path/run; its latest checkpoint."""
 
     def run(place: str, *flags: str, **overrides: object) -> Path:
-        chosen = command_settings(tmp_path / place, clips_folder, SAMPLE_EVERY_EPOCHS=0, **overrides)
+        chosen = command_settings(tmp_path / place, clips_folder, **QUIET, UNET_PATCH_SIZE=4, **overrides)
         assert main(["train", *chosen, *flags]) == 0
         return tmp_path / place / "checkpoints" / "debug" / "latest_checkpoint.pt"
 

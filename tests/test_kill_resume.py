@@ -26,7 +26,8 @@ from utils.checkpoint import latest_path
 MakeConfig = Callable[..., Config]
 SETTINGS = {
     "DETERMINISTIC": True, "BATCH_SIZE": 1, "GRADIENT_ACCUMULATION_STEPS": 2, "EMA_EVERY": 2, "LR_DECAY": "cosine",
-    "SAVE_EVERY_EPOCHS": 1, "SAMPLE_EVERY_EPOCHS": 0, "NUM_EPOCHS": 10,
+    "SAVE_EVERY_EPOCHS": 1, "NUM_EPOCHS": 8, "SAMPLE_EVERY_EPOCHS": 0, "VALIDATE_EVERY_EPOCHS": 0,
+    "RANK_EVERY_EPOCHS": 0, "LOG_DETAILS_EVERY_EPOCHS": 0,
 }  # fmt: skip
 
 
