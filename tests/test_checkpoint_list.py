@@ -20,7 +20,7 @@ from utils.checkpoint_list import best_path
 MakeConfig = Callable[..., Config]
 
 
-def after_epoch(config: Config, epoch: int, **changes: object) -> None:
+def after_epoch(config: Config, epoch: int, /, **changes: object) -> None:
     """What the trainer does at the end of an epoch that is saved."""
     checkpoint.save(latest_path(config), content(epoch=epoch, step=epoch * 4, **changes))
     checkpoint_list.keep(config)
@@ -88,11 +88,15 @@ def test_a_best_that_cannot_be_compared_is_replaced_and_that_is_said(
     after_epoch(config, 1, validation_loss=0.1)
     after_epoch(config, 2, validation_loss=0.2, data={"num_clips": 3, "digest": "11"})
     assert checkpoint.load(best_path(config))["epoch"] == 2
-    assert "its validation loss was measured on another split" in capsys.readouterr().err
+    assert "its validation loss was measured on other clips" in capsys.readouterr().err
     best_path(config).write_bytes(b"junk")
     after_epoch(config, 3, validation_loss=0.3, data={"num_clips": 3, "digest": "11"})
     assert checkpoint.load(best_path(config))["epoch"] == 3
     assert f"note: {best_path(config)} is replaced: " in capsys.readouterr().err
+    fewer = {**checkpoint.load(latest_path(config))["config"], "NUM_VALIDATION_CLIPS": 1}
+    after_epoch(config, 4, validation_loss=0.4, data={"num_clips": 3, "digest": "11"}, config=fewer)
+    assert checkpoint.load(best_path(config))["epoch"] == 4
+    assert "measured on other clips" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", ["number", "best", "both", "none"])

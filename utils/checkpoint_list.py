@@ -27,6 +27,7 @@ from utils.checkpoint import (
 )
 
 BEST = "best_checkpoint.pt"
+VALIDATED_BY = ("SPLIT_SEED", "NUM_VALIDATION_CLIPS")  # settings that choose the clips of a validation
 NUMBERED = re.compile(r"checkpoint_epoch_(\d{4,})\.pt")
 
 
@@ -75,7 +76,7 @@ def keep(config: Config) -> None:
 
 
 def is_best(content: dict[str, Any], best: Path) -> bool:
-    """Whether this state was validated, and ``best`` is none, worse, unreadable, or measured on another split."""
+    """Whether this state was validated, and ``best`` is none, worse, unreadable, or measured on other clips."""
     loss = content["validation_loss"]
     if loss is None or not math.isfinite(loss):
         return False
@@ -86,8 +87,9 @@ def is_best(content: dict[str, Any], best: Path) -> bool:
     except CheckpointError as error:
         print(f"note: {best} is replaced: {error}", file=sys.stderr)
         return True
-    if before["data"] != content["data"]:
-        print(f"note: {best} is replaced: its validation loss was measured on another split", file=sys.stderr)
+    chosen = [{key: state["config"].get(key) for key in VALIDATED_BY} for state in (before, content)]
+    if before["data"] != content["data"] or chosen[0] != chosen[1]:
+        print(f"note: {best} is replaced: its validation loss was measured on other clips", file=sys.stderr)
         return True
     return before["validation_loss"] is None or loss < before["validation_loss"]
 
