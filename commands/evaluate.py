@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     report = evaluate(
         loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption, blind=blind,
         recogniser_steps=args.recogniser_steps,
-        command=_command(args, loaded.path),
+        command=command_of(args, loaded.path),
     )  # fmt: skip
     print(format_report(report))
     print(f"\nwritten: {folder / 'evaluation.json'}\npage: {folder / 'report.html'}")
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _command(args: argparse.Namespace, checkpoint: Path) -> str:
+def command_of(args: argparse.Namespace, checkpoint: Path) -> str:
     """What makes this evaluation again, wherever it was written to."""
     words = ["python", "main.py", "evaluate", "--checkpoint", str(checkpoint)]
     for flag in ("data", "blind"):

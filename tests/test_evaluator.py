@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from commands import evaluate as evaluate_command
 from dataset import TextToSignDataset, data_identity, load_dataset
+from main import main, parse_arguments
 from methods import provenance
 from methods.controls import UntrainedError
 from methods.evaluator import EvaluationError, candidates, evaluate, rows_by_part
@@ -151,3 +153,18 @@ def test_one_caption_cannot_be_confused(tmp_path: Path, encoder: TextEncoder) ->
     with pytest.raises(EvaluationError, match="has one caption, 'same'; ranking needs at least 2"):
         evaluate(loaded_with(Blind(), encoder), data, folder=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_of_the_page_makes_the_page_again() -> None:
+    flags = ["--data", "my data", "--max_clips", "40", "--set", "DEVICE=cpu"]
+    args = parse_arguments(["evaluate", *flags, "--clips_per_caption", "4", "--output", "elsewhere"])
+    wanted = "python main.py evaluate --checkpoint 'a b.pt' --data 'my data' --max_clips 40 --set DEVICE=cpu"
+    assert evaluate_command.command_of(args, Path("a b.pt")) == wanted
+
+
+def test_a_model_that_was_trained_with_its_captions_is_no_blind_one(
+    learnt_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(learnt_checkpoint)
+    assert main(["evaluate", "--checkpoint", path, "--blind", path]) == 2
+    assert "was trained with its captions; wanted SHUFFLE_CAPTIONS=True" in capsys.readouterr().err
