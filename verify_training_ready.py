@@ -6,7 +6,7 @@
 
 Exit code 0: all passed; 1: the line of the first that failed says what was found, what was wanted and the cure. It
 writes no file. The default model, the slowest, takes about two minutes on two free CPU cores and 7.6 GiB. What
-is checked, and why on a shortened clip: ``methods/readiness.py``.
+is checked, and why on a shortened clip: ``methods/training/readiness.py``.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def verify(preset: str, assignments: list[str], report: Report) -> Config:
     """
     report.begin("configuration")
     config = settings.make_config(preset, settings.parse_assignments(assignments))
-    from methods import readiness  # torch: from here on it takes seconds
+    from methods.training import readiness  # torch: from here on it takes seconds
     from models.text_encoder import TextEncoder
     from utils import runtime
 
@@ -101,7 +101,7 @@ def verify_model(
     report: Report,
 ) -> None:
     """The checks from the model on: ``rows`` are those of the training clips, ``dtype`` is autocast's."""
-    from methods import readiness
+    from methods.training import readiness
 
     architecture = config.MODEL_ARCHITECTURE
     report.begin("model")

@@ -20,9 +20,9 @@ from benchmarks.machine import write_result
 from config import Config, make_config
 from dataset import load_dataset
 from diffusion.text2sign import ARCHITECTURES
-from methods.prompt_ranking import prompt_ranking
-from methods.retrieval import retrieval
-from methods.sampler import load_model
+from methods.evaluation.ranking import prompt_ranking
+from methods.evaluation.retrieval import retrieval
+from methods.sampling.generate import load_model
 from methods.trainer import Trainer
 from utils.checkpoint import latest_path
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from benchmarks.machine import write_result
-from methods.prompt_ranking import FEW, share_of_draws
+from methods.evaluation.ranking import FEW, share_of_draws
 from utils.fingerspelling import Entry, draw_entry, lexicon_folder, read_index, read_points, select_entries, trimmed
 from utils.pose_drawing import Points
 

@@ -23,7 +23,7 @@ import torch
 from benchmarks.ceilings import ONE_HANDED, ceilings
 from benchmarks.machine import ROOT, newest_report, run_command, write_result
 from config import make_config
-from methods.prompt_ranking import FEW
+from methods.evaluation.ranking import FEW
 from utils.runtime import generator
 
 TRAINED_ONLY = ("eso", "lls", "swl")  # one-handed too, but their letters agree less with the others' (ceilings.py)

@@ -30,9 +30,9 @@ from benchmarks.machine import RESULTS, ROOT, command_line, describe, run_comman
 from config import Config, make_config
 from dataset import load_dataset
 from diffusion import text2sign
-from methods.prompt_ranking import prompt_ranking
-from methods.retrieval import score_retrieval
-from methods.sampler import LoadedModel, Request, generate, sampling_settings
+from methods.evaluation.ranking import prompt_ranking
+from methods.evaluation.retrieval import score_retrieval
+from methods.sampling.generate import LoadedModel, Request, generate, sampling_settings
 from methods.trainer import Trainer
 
 DATA = "training_data/levers"

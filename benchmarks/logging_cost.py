@@ -22,7 +22,7 @@ import torch
 from benchmarks.machine import write_result
 from config import make_config
 from methods.trainer import Trainer
-from methods.watch import Watch
+from methods.training.report import Watch
 from utils.train_logger import TrainLogger
 
 COMPUTED = {"validation": "VALIDATE_EVERY_EPOCHS", "ranking": "RANK_EVERY_EPOCHS", "previews": "SAMPLE_EVERY_EPOCHS"}

@@ -24,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import ROOT, command_line, write_result
 from config import Config, make_config
-from methods.memory_plan import place_of, plan_training
+from methods.planning.memory import place_of, plan_training
 from methods.trainer import Trainer
 from presets import PACKAGED_ENCODER
 from utils import runtime

@@ -16,8 +16,8 @@ import torch
 from benchmarks.machine import write_result
 from config import make_config
 from external.TinyFusion.dit import fitted_positions, sincos_positions
-from methods.retrieval import Retrieval, retrieval
-from methods.sampler import LoadedModel
+from methods.evaluation.retrieval import Retrieval, retrieval
+from methods.sampling.generate import LoadedModel
 from methods.trainer import Trainer
 
 

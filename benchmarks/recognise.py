@@ -4,7 +4,7 @@
 
 Each has a random model and random statistics. Right means: config.py is rewritten so that every model key that the
 file can know is the checkpoint's; wrong means: any other value was written. Without settings the keys of
-``methods.recognise.UNTRACED`` cannot be known and must stay as they were.
+``methods.fix_config.UNTRACED`` cannot be known and must stay as they were.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.machine import write_result
 from config import Config, ConfigError, UserError, make_config, model_keys
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
 from external.TinyFusion.dit import OURS, PATCH_SIZES
-from methods.recognise import UNTRACED, known_keys, stored_config
+from methods.fix_config import UNTRACED, known_keys, stored_config
 from utils import checkpoint
 from utils.config_file import fit, read_defaults, read_source, replace_file
 from utils.runtime import generator

@@ -28,7 +28,7 @@ from dataset import TextToSignDataset
 from external.TinyFusion.dit import DiT, fitted_positions, parse_variant
 from external.TinyFusion.weights import LATENT_CHANNELS, PUBLISHED_CLASS_ROWS, latent_of_rgb, published_timesteps
 from methods.trainer import Trainer
-from methods.warm_start import TEXT_AMPLITUDE
+from methods.training.warm_start import TEXT_AMPLITUDE
 from schedulers.noise_schedulers import NoiseSchedule
 from utils.runtime import autocast, generator
 

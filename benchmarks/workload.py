@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from config import Config, make_config
 from diffusion.text2sign import Text2Sign, TrainingNoise, create_text2sign, training_noise
-from methods.optimisation import Ema, ema_decay, make_optimizer
+from methods.training.optimisation import Ema, ema_decay, make_optimizer
 from models.text_encoder import TextFeatures
 from utils import runtime
 

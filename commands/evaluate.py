@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--recogniser_steps {args.recogniser_steps}; wanted at least 1.")
     loaded = load_model_of(args, {"DATA_DIR": args.data} if args.data else {})
     from dataset import load_dataset
-    from methods.evaluator import evaluate
-    from methods.sampler import load_model
-    from methods.score_table import format_report
+    from methods.evaluation.evaluator import evaluate
+    from methods.evaluation.table import format_report
+    from methods.sampling.generate import load_model
 
     config = loaded.config
     blind = load_model(Path(args.blind), {key: getattr(config, key) for key in OF_THE_MACHINE}) if args.blind else None

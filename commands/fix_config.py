@@ -19,7 +19,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Rewrite the model keys' literals in config.py, show the diff, keep a backup."""
-    from methods.recognise import known_keys, stored_config
+    from methods.fix_config import known_keys, stored_config
     from utils.config_file import fit, read_source, replace_file, unified_diff
 
     path, file = Path(args.checkpoint), Path(args.file)

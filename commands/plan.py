@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the plan; 0 whether it fits or not."""
     config = config_of(args)
     _check(args, config.TEXT_MAX_LENGTH)
-    from methods.plan import Question, make_plan
-    from methods.plan_text import as_json, as_text
+    from methods.planning.plan import Question, make_plan
+    from methods.planning.text import as_json, as_text
 
     memory = None if args.memory is None else int(args.memory * 2**30)
     plan = make_plan(config, Question(args.batch_size, args.tokens, memory, args.share))

@@ -31,13 +31,13 @@ def run(args: argparse.Namespace) -> int:
     file = Path(args.file)
     output = Path(args.output) if args.output else file.with_name(f"{file.stem}_reproduced.gif")
     _check_arguments(args, file, output)
-    from methods import provenance
+    from methods.sampling import provenance
 
     facts = provenance.read(file)
     checkpoint = Path(args.checkpoint or facts.checkpoint)
     from tqdm import tqdm
 
-    from methods import reproduce
+    from methods.sampling import reproduce
     from utils.gif_blocks import read_comment
     from utils.video import encode_gif, read_gif, write_atomically
 
@@ -70,7 +70,7 @@ def _check_arguments(args: argparse.Namespace, file: Path, output: Path) -> None
 
 def _how(output: Path, wanted: np.ndarray) -> str:
     """In what the clip that was written is not ``wanted`` (F, H, W, 3) uint8."""
-    from methods.reproduce import compare
+    from methods.sampling.reproduce import compare
     from utils.video import read_gif
 
     found = read_gif(output)[0]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from commands.common import add_command, load_model_of, tell
 from config import ConfigError, UserError
+from methods.sampling.prompts import PromptList, gather
 from utils.processes import World, world
-from utils.prompt_list import PromptList, gather
 
 if TYPE_CHECKING:
-    from methods.sampler import LoadedModel
-    from methods.sampling_queue import Queue
+    from methods.sampling.generate import LoadedModel
+    from methods.sampling.queue import Queue
 
 SAMPLING_FLAGS = {
     "eta": "ETA", "guidance_scale": "GUIDANCE_SCALE", "steps": "INFERENCE_TIMESTEPS", "sampler": "SAMPLER",
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     given = gather(args.text, args.prompts_file, num_processes=process.size)
     _check_arguments(args)
     loaded = _load(args, process)
-    from methods.sampler import Request
-    from methods.sampling_queue import make_queue
+    from methods.sampling.generate import Request
+    from methods.sampling.queue import make_queue
 
     config = loaded.config
     requests = [Request(prompt, config.SEED, index) for prompt in given.prompts for index in range(args.num_samples)]
@@ -123,7 +123,7 @@ def _work(loaded: LoadedModel, todo: Queue, *, is_first: bool) -> tuple[int, boo
     """Make what is missing and print every path; how many clips were written, and whether these are all."""
     from tqdm import tqdm
 
-    from methods.sampling_queue import work
+    from methods.sampling.queue import work
 
     num_written, num_clips = 0, todo.num_kept + todo.num_missing
     total = todo.num_sampled * loaded.config.INFERENCE_TIMESTEPS

@@ -57,7 +57,7 @@ def _train(args: argparse.Namespace, config: Config) -> int:
 
 
 def _tell_what_is_there(config: Config) -> None:
-    from methods.previews import folder as preview_folder
+    from methods.training.previews import folder as preview_folder
 
     if made := len(list(preview_folder(config).glob("*.gif"))):
         print(f"Previews: {made} GIFs in {preview_folder(config)}")

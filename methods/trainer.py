@@ -24,14 +24,14 @@ from config import Config
 from dataset import data_identity, epoch_order, load_dataset, split
 from diffusion.text2sign import create_text2sign, training_noise
 from methods.cost import meta_copy
-from methods.interruption import Interruption
-from methods.optimisation import Ema, ema_decay, learning_rate, make_optimizer
-from methods.parallel import Share, distribute, exchanging, gather, shares
-from methods.sampler import check_encoder, encoder_identity, load_weights
-from methods.sharding import clip_gradients, gathered, own_moments
-from methods.starting import read_state, tell_data, tell_position
-from methods.warm_start import TrainingError, freeze_backbone, initialise_backbone
-from methods.watch import Watch
+from methods.sampling.generate import check_encoder, encoder_identity, load_weights
+from methods.training.distributed import Share, distribute, exchanging, gather, shares
+from methods.training.interruption import Interruption
+from methods.training.optimisation import Ema, ema_decay, learning_rate, make_optimizer
+from methods.training.report import Watch
+from methods.training.resume import read_state, tell_data, tell_position
+from methods.training.sharding import clip_gradients, gathered, own_moments
+from methods.training.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
 from utils import checkpoint, checkpoint_list, runtime
 from utils.process_group import first_says, in_turn, on_first, together

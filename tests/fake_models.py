@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from config import make_config
 from dataset import TextToSignDataset
 from diffusion.text2sign import Text2Sign
-from methods.sampler import LoadedModel
+from methods.sampling.generate import LoadedModel
 from models.text_encoder import TextEncoder, TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 

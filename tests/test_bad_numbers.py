@@ -16,7 +16,7 @@ from torch import Tensor
 from config import Config, UserError
 from main import main
 from methods.trainer import MAX_BAD_STEPS, Trainer
-from methods.warm_start import TrainingError
+from methods.training.warm_start import TrainingError
 from tests.conftest import command_settings
 from tests.test_trainer import OneBrokenClip, advance, assert_equal, weights
 from utils import checkpoint

@@ -1,4 +1,4 @@
-"""methods/controls.py: what must fail, and models that are refused."""
+"""methods/evaluation/controls.py: what must fail, and models that are refused."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dataset import TextToSignDataset
-from methods.controls import Control, Denoising, UntrainedError, denoising, redealt, refuse_untrained
-from methods.sampler import LoadedModel
-from methods.scores import Score
+from methods.evaluation.controls import Control, Denoising, UntrainedError, denoising, redealt, refuse_untrained
+from methods.evaluation.scores import Score
+from methods.sampling.generate import LoadedModel
 from models.text_encoder import TextEncoder
 from tests.fake_models import ALL, Blind, Obedient, loaded_with
 

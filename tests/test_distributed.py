@@ -1,4 +1,4 @@
-"""methods/parallel.py, methods/sharding.py and utils/process_group.py: two real processes with gloo, on the CPU."""
+"""methods/training/{distributed,sharding}.py, utils/process_group.py: two real processes with gloo, on the CPU."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from config import ConfigError, UserError, make_config
 from dataset import DatasetError
 from diffusion.text2sign import ARCHITECTURES
 from main import main
-from methods.parallel import shares
 from methods.trainer import Trainer
+from methods.training.distributed import shares
 from tests.conftest import command_settings, debug_settings, moving_square, write_pair
 from tests.many_processes import interrupt_after_three_lines, run_many
 from tests.published_files import random_weights, write_published

@@ -1,4 +1,4 @@
-"""methods/evaluator.py: a whole evaluation and what it writes."""
+"""methods/evaluation/evaluator.py: a whole evaluation and what it writes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from PIL import Image
 from commands import evaluate as evaluate_command
 from dataset import TextToSignDataset, data_identity, load_dataset
 from main import main, parse_arguments
-from methods import provenance
-from methods.controls import UntrainedError
-from methods.evaluator import EvaluationError, candidates, evaluate, rows_by_part
-from methods.sampler import LoadedModel, load_model
-from methods.score_table import format_report
+from methods.evaluation.controls import UntrainedError
+from methods.evaluation.evaluator import EvaluationError, candidates, evaluate, rows_by_part
+from methods.evaluation.table import format_report
+from methods.sampling import provenance
+from methods.sampling.generate import LoadedModel, load_model
 from models.text_encoder import TextEncoder
 from tests.conftest import moving_square, write_pair
 from tests.fake_models import ALL, Blind, Obedient, Seeing, loaded_with

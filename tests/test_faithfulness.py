@@ -1,4 +1,4 @@
-"""methods/faithfulness.py: distances in closed form, answers counted sign by sign."""
+"""methods/evaluation/distance.py: distances in closed form, answers counted sign by sign."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from methods.faithfulness import named_right, prompt_distance
-from methods.scores import Score
+from methods.evaluation.distance import named_right, prompt_distance
+from methods.evaluation.scores import Score
 
 
 def flat(level: int) -> np.ndarray:

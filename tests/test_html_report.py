@@ -1,4 +1,4 @@
-"""methods/html_report.py and what it is made of: verdict, clips, tags, plots."""
+"""methods/evaluation/page.py and what it is made of: verdict, clips, tags, plots."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from methods.html_clips import MAX_GENERATED, clips_section
-from methods.html_report import ClipPair, render, write_html
-from methods.motion import measure_motion
-from methods.scores import Score
-from methods.verdict import verdict
+from methods.evaluation.motion import measure_motion
+from methods.evaluation.page import ClipPair, render, write_html
+from methods.evaluation.page_clips import MAX_GENERATED, clips_section
+from methods.evaluation.scores import Score
+from methods.evaluation.verdict import verdict
 from tests.conftest import moving_square
 from utils.html_tags import VOID, Html, join, tag
 from utils.svg_plot import Line, line_plot, tick_step

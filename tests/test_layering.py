@@ -109,9 +109,9 @@ def test_every_exception_from_the_length_is_still_needed() -> None:
             "def f():\n    import methods.trainer as t",
             "layers.py:2: models (rank 2) imports methods",
         ),
-        ("methods/sampler.py", "from main import main", "methods (rank 4) imports main"),
-        ("methods/sampler.py", "from .trainer import Trainer", "relative import"),
-        ("methods/sampler.py", "from tests.conftest import encoder", "imports the tests"),
+        ("methods/sampling/generate.py", "from main import main", "methods (rank 4) imports main"),
+        ("methods/sampling/generate.py", "from .trainer import Trainer", "relative import"),
+        ("methods/sampling/generate.py", "from tests.conftest import encoder", "imports the tests"),
         ("newcomer/thing.py", "import torch", "has no rank"),
     ],
 )
@@ -120,7 +120,9 @@ def test_the_checker_sees_a_violation(path: str, source: str, complaint: str) ->
 
 
 def test_the_checker_allows_lower_ranks_the_own_package_and_third_parties() -> None:
-    source = "import torch\nfrom config import Config\nfrom methods.optimisation import Ema\nimport utils.video"
+    source = (
+        "import torch\nfrom config import Config\nfrom methods.training.optimisation import Ema\nimport utils.video"
+    )
     assert violations(Path("methods/trainer.py"), source) == []
 
 

@@ -1,4 +1,4 @@
-"""methods/memory_plan.py and memory_trace.py: closed forms, real steps, and what each setting does to the peak."""
+"""methods/planning/memory.py and memory_trace.py: closed forms, real steps, and what each setting does to the peak."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.plan import peak_of_allocations
 from config import Config, ConfigError, make_config
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
 from methods.cost import training_flops
-from methods.memory_plan import (
+from methods.planning.memory import (
     AVERAGES,
     BYTES,
     GRADIENTS,
@@ -28,8 +28,8 @@ from methods.memory_plan import (
     plan_sampling,
     plan_training,
 )
-from methods.memory_trace import COPIES, FORWARD, KEPT, RECOMPUTED, WEIGHTS, WORKING, MemoryTrace
-from methods.training_tensors import EncoderWidth, TrainingTensors, empty_model, sample
+from methods.planning.tensors import EncoderWidth, TrainingTensors, empty_model, sample
+from methods.planning.trace import COPIES, FORWARD, KEPT, RECOMPUTED, WEIGHTS, WORKING, MemoryTrace
 from models.text_encoder import TextEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -252,7 +252,7 @@ def test_fp16_on_a_cpu_is_refused() -> None:
 
 MEASURE = """
 import resource
-from methods.memory_plan import plan_training, place_of
+from methods.planning.memory import plan_training, place_of
 from config import make_config
 import torch, torch._dynamo
 config = make_config("default", {"DEVICE": "cpu", "NUM_FRAMES": 2, "GRADIENT_CHECKPOINTING": False})

@@ -1,4 +1,4 @@
-"""methods/motion.py: closed forms of its figures, and the control that must not pass."""
+"""methods/evaluation/motion.py: closed forms of its figures, and the control that must not pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from methods.motion import amplitude, hand_region_error, hold_middle, jitter, measure_motion
+from methods.evaluation.motion import amplitude, hand_region_error, hold_middle, jitter, measure_motion
 
 RED = (230, 40, 40)
 

@@ -1,4 +1,4 @@
-"""methods/optimisation.py: learning rate, averaging, weight decay."""
+"""methods/training/optimisation.py: learning rate, averaging, weight decay."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from config import Config
-from methods.optimisation import AdamW, Ema, ema_decay, ema_initial_share, learning_rate
 from methods.trainer import Trainer
+from methods.training.optimisation import AdamW, Ema, ema_decay, ema_initial_share, learning_rate
 from tests.test_trainer import advance
 
 MakeConfig = Callable[..., Config]

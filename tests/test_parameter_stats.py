@@ -1,4 +1,4 @@
-"""methods/parameter_stats.py: groups of names, and numbers against torch, numpy and AdamW itself."""
+"""methods/training/parameter_stats.py: groups of names, and numbers against torch, numpy and AdamW itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.parameter_stats import (
+from methods.training.parameter_stats import (
     NUM_BINS,
     block_groups,
     histograms,

@@ -13,9 +13,8 @@ import torch
 from config import Config, make_config
 from dataset import clip_names, load_dataset
 from main import main
-from methods.memory_plan import Place, plan_training
-from methods.memory_trace import FORWARD, Peak
-from methods.plan import (
+from methods.planning.memory import Place, plan_training
+from methods.planning.plan import (
     Question,
     clips_between_steps,
     make_plan,
@@ -23,7 +22,8 @@ from methods.plan import (
     num_training_clips,
     sampled_as,
 )
-from methods.plan_text import as_json, as_text
+from methods.planning.text import as_json, as_text
+from methods.planning.trace import FORWARD, Peak
 from models.text_encoder import TextEncoder, TextEncoderError, encoder_shape
 from presets import PACKAGED_ENCODER
 from tests.conftest import command_settings

@@ -1,4 +1,4 @@
-"""utils/prompt_list.py: prompts of the command line and of files, and every way in which they can be wrong."""
+"""methods/sampling/prompts.py: prompts of the command line and of files, and every way in which they can be wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError
-from utils.prompt_list import MAX_PROMPT_BYTES, PromptList, gather, read_prompts
+from methods.sampling.prompts import MAX_PROMPT_BYTES, PromptList, gather, read_prompts
 
 
 def written(folder: Path, data: bytes) -> str:

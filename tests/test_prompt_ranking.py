@@ -1,4 +1,4 @@
-"""methods/prompt_ranking.py: the measure can come out right, wrong and at chance."""
+"""methods/evaluation/ranking.py: the measure can come out right, wrong and at chance."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from dataset import TextToSignDataset
-from methods.prompt_ranking import Contest, Ranking, noise_levels, prompt_ranking
-from methods.retrieval import retrieval
-from methods.scores import Score
+from methods.evaluation.ranking import Contest, Ranking, noise_levels, prompt_ranking
+from methods.evaluation.retrieval import retrieval
+from methods.evaluation.scores import Score
 from models.text_encoder import TextEncoder
 from tests.conftest import moving_square, write_pair
 from tests.fake_models import ALL, Blind, Obedient, loaded_with

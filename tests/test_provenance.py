@@ -1,4 +1,4 @@
-"""methods/provenance.py: what a clip's comment says, and every comment that is not one of ours."""
+"""methods/sampling/provenance.py: what a clip's comment says, and every comment that is not one of ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from config import VERSION
 from main import main
-from methods.provenance import ENVIRONMENT, KEY, Provenance, ProvenanceError, from_json, read
+from methods.sampling.provenance import ENVIRONMENT, KEY, Provenance, ProvenanceError, from_json, read
 from tests.conftest import command_settings, moving_square
 from utils import checkpoint_hash
 from utils.checkpoint import CheckpointError

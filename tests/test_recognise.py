@@ -1,4 +1,4 @@
-"""methods/recognise.py and fix-config on checkpoints that have lost their settings."""
+"""methods/fix_config.py and fix-config on checkpoints that have lost their settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.recognise import outcome, random_config, write_checkpoint
 from config import MODEL_KEYS, make_config
 from diffusion.text2sign import ARCHITECTURES
 from main import main
-from methods.recognise import READERS, UNTRACED, recognise
+from methods.fix_config import READERS, UNTRACED, recognise
 
 Capture = pytest.CaptureFixture[str]
 

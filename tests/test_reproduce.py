@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from main import main
-from methods.provenance import Provenance, read
-from methods.reproduce import Difference, compare
+from methods.sampling.provenance import Provenance, read
+from methods.sampling.reproduce import Difference, compare
 from tests.conftest import files_below, moving_square
 from utils import checkpoint
 from utils.checkpoint_hash import hash_of

@@ -16,8 +16,8 @@ import torch
 
 from config import Config
 from main import main
-from methods import interruption
 from methods.trainer import Trainer
+from methods.training import interruption
 from tests.conftest import command_settings
 from tests.many_processes import interrupt_after_three_lines
 from tests.published_files import random_weights, write_published

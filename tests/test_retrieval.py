@@ -1,4 +1,4 @@
-"""methods/retrieval.py: nearest real clips, PSNR and chance in closed form."""
+"""methods/evaluation/retrieval.py: nearest real clips, PSNR and chance in closed form."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dataset import TextToSignDataset
-from methods.retrieval import score_retrieval
-from methods.scores import Score
+from methods.evaluation.retrieval import score_retrieval
+from methods.evaluation.scores import Score
 from tests.conftest import moving_square, write_pair
 from tests.fake_models import ALL
 

@@ -23,9 +23,9 @@ import pytest
 import torch
 
 from main import main
-from methods.provenance import read
-from methods.sampler import LoadedModel, Request, load_model
-from methods.sampling_queue import Queue, make_queue, work
+from methods.sampling.generate import LoadedModel, Request, load_model
+from methods.sampling.provenance import read
+from methods.sampling.queue import Queue, make_queue, work
 from tests.conftest import files_below, moving_square
 from utils import checkpoint
 from utils.gif_blocks import read_comment

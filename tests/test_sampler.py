@@ -1,4 +1,4 @@
-"""methods/sampler.py: requests, files, loading a trained model."""
+"""methods/sampling/generate.py: requests, files, loading a trained model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from config import VERSION, make_config
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
-from methods.sampler import (
+from methods.sampling.generate import (
     LoadedModel,
     Request,
     check_encoder,

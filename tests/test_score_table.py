@@ -1,8 +1,8 @@
-"""methods/score_table.py: every figure of a report is in the table, and a control that did not fail is loud."""
+"""methods/evaluation/table.py: every figure of a report is in the table, and a control that did not fail is loud."""
 
 from __future__ import annotations
 
-from methods.score_table import format_report
+from methods.evaluation.table import format_report
 from tests.test_html_report import report
 
 

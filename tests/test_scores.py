@@ -1,4 +1,4 @@
-"""methods/scores.py: intervals against closed forms and the exact binomial."""
+"""methods/evaluation/scores.py: intervals against closed forms and the exact binomial."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from methods.scores import Score
+from methods.evaluation.scores import Score
 
 
 def test_the_wilson_interval_at_the_ends_is_its_closed_form() -> None:

@@ -1,4 +1,4 @@
-"""methods/sign_recogniser.py, methods/judgement.py: a judge that can be right and wrong, and its ceiling."""
+"""methods/evaluation/{judge,judgement}.py: a judge that can be right and wrong, and its ceiling."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dataset import TextToSignDataset
-from methods.judgement import train_judge
-from methods.sign_recogniser import MOMENTS, SIZE, Judge, TooShortError, hands_are_coloured, signs_of, vary
+from methods.evaluation.judge import MOMENTS, SIZE, Judge, TooShortError, hands_are_coloured, signs_of, vary
+from methods.evaluation.judgement import train_judge
 from tests.conftest import moving_square, write_pair
 from utils.spelling import letter_spans
 

@@ -1,4 +1,4 @@
-"""methods/tally.py: means over steps, against sums by hand."""
+"""methods/training/means.py: means over steps, against sums by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from methods.tally import SNR_EDGES, SNR_NAMES, Tally
+from methods.training.means import SNR_EDGES, SNR_NAMES, Tally
 
 SNR = [5.0, 0.5, 0.05, 0.005, 0.0005]  # at t = 0 ... 4: one in every bin
 

@@ -1,4 +1,4 @@
-"""methods/time_plan.py: slices, and the speed that they are timed for."""
+"""methods/planning/seconds.py: slices, and the speed that they are timed for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from config import make_config
 from diffusion.text2sign import ARCHITECTURES
-from methods.memory_plan import Place, TrainingPlan, plan_training
-from methods.memory_trace import Peak
-from methods.time_plan import Speed, materialised, measure_speed, one_block, slices
+from methods.planning.memory import Place, TrainingPlan, plan_training
+from methods.planning.seconds import Speed, materialised, measure_speed, one_block, slices
+from methods.planning.trace import Peak
 
 CPU = Place(torch.device("cpu"), True, None)
 SIZES = {"text_width": 384, "num_tokens": 8}

@@ -14,7 +14,7 @@ from torch import Tensor
 from config import Config
 from dataset import TextToSignDataset
 from methods.trainer import MAX_BAD_STEPS, Trainer
-from methods.warm_start import TrainingError
+from methods.training.warm_start import TrainingError
 from tests.conftest import CAPTIONS, moving_square, write_pair
 from tests.update_golden import GOLDEN, first_losses
 from utils.checkpoint import latest_path

@@ -1,4 +1,4 @@
-"""methods/validation.py: against the formulas by hand, and that nothing but the model can change the measurement."""
+"""methods/training/validation.py: against the formulas by hand, and nothing but the model changes the measurement."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from config import Config
 from dataset import TextToSignDataset, load_dataset
 from diffusion.text2sign import Text2Sign, create_text2sign
-from methods.prompt_ranking import noise_levels
-from methods.validation import FixedClips
+from methods.evaluation.ranking import noise_levels
+from methods.training.validation import FixedClips
 from models.text_encoder import TextEncoder, TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 from utils.runtime import generator

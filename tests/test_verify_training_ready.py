@@ -1,4 +1,4 @@
-"""verify_training_ready.py and methods/readiness.py: success for every architecture, and every check made to fail."""
+"""verify_training_ready.py, methods/training/readiness.py: success for every architecture, every check made to fail."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import nn
 from config import Config
 from dataset import load_dataset
 from diffusion.text2sign import ARCHITECTURES, Text2Sign, create_text2sign
-from methods import readiness
-from methods.readiness import CheckError, Example, Steps
-from methods.warm_start import TrainingError
+from methods.training import readiness
+from methods.training.readiness import CheckError, Example, Steps
+from methods.training.warm_start import TrainingError
 from models.text_encoder import TextEncoder
 from tests.conftest import command_settings, files_below, moving_square, write_clips_folder, write_pair
 from tests.published_files import random_weights, write_published

@@ -1,4 +1,4 @@
-"""methods/warm_start.py: first weights, and what is trained."""
+"""methods/training/warm_start.py: first weights, and what is trained."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 from config import Architecture, Config, ConfigError
 from diffusion.text2sign import ARCHITECTURES, Text2Sign, create_text2sign
 from external.TinyFusion.weights import read_published
-from methods.optimisation import make_optimizer
 from methods.trainer import Trainer
-from methods.warm_start import TrainingError, freeze_backbone, initialise_backbone
+from methods.training.optimisation import make_optimizer
+from methods.training.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
 from tests.published_files import random_weights, write_published
 from tests.test_trainer import advance, assert_equal, weights

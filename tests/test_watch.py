@@ -1,4 +1,4 @@
-"""methods/watch.py on real debug runs: what is logged is true, and logging changes no number."""
+"""methods/training/report.py on real debug runs: what is logged is true, and logging changes no number."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from torch import nn
 
 from config import Config
 from main import main
-from methods.prompt_ranking import prompt_ranking
-from methods.sampler import LoadedModel, load_model
+from methods.evaluation.ranking import prompt_ranking
+from methods.sampling.generate import LoadedModel, load_model
 from methods.trainer import Trainer
-from methods.validation import FixedClips
+from methods.training.validation import FixedClips
 from tests.conftest import command_settings
 from tests.published_files import random_weights, write_published
 from tests.test_resume import InterruptedAt
@@ -261,7 +261,7 @@ def test_a_skipped_step_is_counted_and_leaves_the_mean_alone(debug_config: MakeC
 
 
 def test_a_comparison_holds_both_clips_enlarged() -> None:
-    from methods.previews import beside
+    from methods.training.previews import beside
 
     real, made = (np.full((2, 16, 16, 3), value, dtype=np.uint8) for value in (10, 200))
     frames = beside(real, made)

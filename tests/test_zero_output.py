@@ -23,9 +23,9 @@ from config import Config, ConfigError
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
 from external.TinyFusion.weights import WeightsError
 from main import main
-from methods.sampler import Request, generate
+from methods.sampling.generate import Request, generate
 from methods.trainer import Trainer
-from methods.warm_start import initialise_backbone
+from methods.training.warm_start import initialise_backbone
 from models.text_encoder import TextEncoder
 from tests.conftest import files_below, moving_square, write_pair
 from tests.published_files import random_weights, write_published

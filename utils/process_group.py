@@ -6,7 +6,7 @@
         on_first(write)                   # one writer; its error is everybody's
 
 Alone, without torchrun, each of these is the plain call. What weights and gradients exchange is PyTorch's own business
-(``methods/parallel.py``); here are the few numbers beside them, which stay on the host.
+(``methods/training/distributed.py``); here are the few numbers beside them, which stay on the host.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a run tells while it runs: TensorBoard's 15 categories, and the scalars again in ``metrics.jsonl``.
 
 Tags carry the category's number and name (``01_Training/loss``), so that TensorBoard lists them in reading order. What
-is said is decided in ``methods/watch.py``; here it is written. Nothing is ever deleted: where a run goes on from a
-checkpoint, what was logged beyond it is hidden in TensorBoard and moved to ``metrics_replaced.jsonl``.
+is said is decided in ``methods/training/report.py``; here it is written. Nothing is ever deleted: where a run goes on
+from a checkpoint, what was logged beyond it is hidden in TensorBoard and moved to ``metrics_replaced.jsonl``.
 """
 
 from __future__ import annotations

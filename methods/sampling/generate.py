@@ -18,7 +18,7 @@ from torch import Tensor
 
 from config import VERSION, Config, make_config, model_keys
 from diffusion.text2sign import Text2Sign, create_text2sign
-from methods.provenance import Provenance
+from methods.sampling.provenance import Provenance
 from models.text_encoder import TextEncoder, TextEncoderError
 from utils import checkpoint, runtime
 from utils.checkpoint_hash import load_hashed

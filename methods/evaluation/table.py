@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from methods.verdict import PART_NAMES, trained_on, verdict
+from methods.evaluation.verdict import PART_NAMES, trained_on, verdict
 
 WIDTH = 48  # characters of a measure's name
 SHORT = {"prompt ranking": "ranking", "recogniser on generated clips": "recogniser"}

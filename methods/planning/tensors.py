@@ -14,9 +14,9 @@ from torch import nn
 
 from config import Config
 from diffusion.text2sign import Text2Sign, create_text2sign, training_noise
-from methods.memory_trace import BACKWARD, FORWARD, UPDATE
-from methods.optimisation import Ema, ema_decay, make_optimizer
-from methods.warm_start import freeze_backbone
+from methods.planning.trace import BACKWARD, FORWARD, UPDATE
+from methods.training.optimisation import Ema, ema_decay, make_optimizer
+from methods.training.warm_start import freeze_backbone
 from models.text_encoder import TextFeatures
 from utils import runtime
 

@@ -20,16 +20,16 @@ from tqdm import tqdm
 
 from config import VERSION, UserError
 from dataset import SplitError, TextToSignDataset, data_identity, split, without_copies
-from methods.controls import Control, denoising, redealt, refuse_untrained
-from methods.faithfulness import judged, prompt_distance
-from methods.html_clips import ClipPair
-from methods.html_report import write_html
-from methods.judgement import Judgement, train_judge
-from methods.motion import measure_motion
-from methods.prompt_ranking import Ranking, prompt_ranking
-from methods.retrieval import score_retrieval
-from methods.sampler import LoadedModel, Request, generate, path_text, provenances, sampling_settings
-from methods.sign_recogniser import STEPS
+from methods.evaluation.controls import Control, denoising, redealt, refuse_untrained
+from methods.evaluation.distance import judged, prompt_distance
+from methods.evaluation.judge import STEPS
+from methods.evaluation.judgement import Judgement, train_judge
+from methods.evaluation.motion import measure_motion
+from methods.evaluation.page import write_html
+from methods.evaluation.page_clips import ClipPair
+from methods.evaluation.ranking import Ranking, prompt_ranking
+from methods.evaluation.retrieval import score_retrieval
+from methods.sampling.generate import LoadedModel, Request, generate, path_text, provenances, sampling_settings
 from utils import runtime
 from utils.signs import asked, contests, short_titles
 from utils.video import contact_sheet, write_gif

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from config import Config
 from diffusion.text2sign import Text2Sign
-from methods.sharding import shard
+from methods.training.sharding import shard
 from utils.process_group import add
 from utils.processes import World, world
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from config import Config
 from dataset import TextToSignDataset
-from methods.sampler import LoadedModel, Request, generate, provenances, sampling_settings, write_clips
+from methods.sampling.generate import LoadedModel, Request, generate, provenances, sampling_settings, write_clips
 from utils.signs import short_titles
 from utils.video import contact_sheet
 

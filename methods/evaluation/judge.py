@@ -16,9 +16,9 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from config import UserError
+from methods.evaluation.hand_crop import hand_crop
 from models.sign_recogniser import SignRecogniser
 from utils import runtime
-from utils.hand_crop import hand_crop
 from utils.signs import asked
 from utils.spelling import letter_spans
 from utils.video import frame_indices, resize_and_crop

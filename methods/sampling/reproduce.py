@@ -11,8 +11,16 @@ import numpy as np
 import torch
 
 from config import ConfigError
-from methods.provenance import ENVIRONMENT, Provenance, ProvenanceError
-from methods.sampler import LoadedModel, Request, environment, generate, load_model, path_text, sampling_settings
+from methods.sampling.generate import (
+    LoadedModel,
+    Request,
+    environment,
+    generate,
+    load_model,
+    path_text,
+    sampling_settings,
+)
+from methods.sampling.provenance import ENVIRONMENT, Provenance, ProvenanceError
 from utils import runtime
 from utils.checkpoint_hash import hash_of, same_beside
 from utils.checkpoint_seal import FileHash

@@ -1,6 +1,7 @@
 """An evaluation report as one HTML page that needs nothing else: no network, no script, clips inside.
 
-Whatever a report lacks is said to be not measured. Wording and colours: methods/verdict.py, methods/html_style.py.
+Whatever a report lacks is said to be not measured. Wording and colours: methods/evaluation/verdict.py,
+methods/evaluation/page_style.py.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from methods.html_clips import ClipPair, clips_section
-from methods.html_style import STYLE
-from methods.verdict import PART_NAMES, Report, above_guessing, trained_on, verdict
+from methods.evaluation.page_clips import ClipPair, clips_section
+from methods.evaluation.page_style import STYLE
+from methods.evaluation.verdict import PART_NAMES, Report, above_guessing, trained_on, verdict
 from utils.html_tags import Html, join, tag
 from utils.svg_plot import Band, Line, line_plot
 from utils.video import write_atomically

@@ -17,7 +17,7 @@ from torch import Tensor
 from config import Config
 from dataset import TextToSignDataset
 from diffusion.text2sign import Text2Sign
-from methods.prompt_ranking import noise_levels
+from methods.evaluation.ranking import noise_levels
 from models.text_encoder import TextEncoder
 from utils import runtime
 from utils.video import contact_sheet, to_uint8

@@ -9,8 +9,8 @@ import torch
 from tqdm import tqdm
 
 from dataset import TextToSignDataset
-from methods.sampler import LoadedModel, Request, generate, sampling_settings
-from methods.scores import Score
+from methods.evaluation.scores import Score
+from methods.sampling.generate import LoadedModel, Request, generate, sampling_settings
 
 
 @dataclass(frozen=True)

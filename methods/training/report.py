@@ -20,14 +20,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from methods.cost import matmul_peak, training_flops
-from methods.optimisation import ema_decay, ema_initial_share
-from methods.parameter_stats import block_groups, histograms, norms, update_ratios
-from methods.preamble import tell_what_stays
-from methods.previews import preview
-from methods.prompt_ranking import prompt_ranking
-from methods.sampler import LoadedModel
-from methods.tally import Tally
-from methods.validation import FixedClips
+from methods.evaluation.ranking import prompt_ranking
+from methods.sampling.generate import LoadedModel
+from methods.training.means import Tally
+from methods.training.optimisation import ema_decay, ema_initial_share
+from methods.training.parameter_stats import block_groups, histograms, norms, update_ratios
+from methods.training.preamble import tell_what_stays
+from methods.training.previews import preview
+from methods.training.validation import FixedClips
 from utils import checkpoint, runtime
 from utils.checkpoint_hash import hash_at
 from utils.train_logger import Logger

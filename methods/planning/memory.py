@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from config import Config, ConfigError
-from methods.memory_trace import FORWARD, WEIGHTS, MemoryTrace, Peak
-from methods.training_tensors import TrainingTensors, empty_model, sample
+from methods.planning.tensors import TrainingTensors, empty_model, sample
+from methods.planning.trace import FORWARD, WEIGHTS, MemoryTrace, Peak
 from utils import runtime
 
 TABLES = "fixed tables (positions, statistics)"

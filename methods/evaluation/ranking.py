@@ -1,8 +1,8 @@
 """Prompt ranking: is a real clip's denoising error lowest under its own caption?
 
 It can be perfect while samples are garbage, because text may be used at middle noise and not at the high noise where
-sampling begins. So it is also given for each noise level, and ``methods/retrieval.py`` and ``methods/faithfulness.py``
-look at generated clips.
+sampling begins. So it is also given for each noise level, and ``methods/evaluation/retrieval.py`` and
+``methods/evaluation/distance.py`` look at generated clips.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dataset import TextToSignDataset
-from methods.sampler import LoadedModel
-from methods.scores import Score
+from methods.evaluation.scores import Score
+from methods.sampling.generate import LoadedModel
 from utils import runtime
 
 NUM_NOISE_LEVELS = 8  # stratified timesteps of the ranking

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from config import Config
 from dataset import DatasetError, clip_names, split
-from methods.memory_plan import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
-from methods.memory_trace import Peak
-from methods.sampler import BATCH_SIZE
-from methods.time_plan import Speed, measure_speed
-from methods.watch import NUM_RANKED
+from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
+from methods.planning.seconds import Speed, measure_speed
+from methods.planning.trace import Peak
+from methods.sampling.generate import BATCH_SIZE
+from methods.training.report import NUM_RANKED
 from models.text_encoder import EncoderShape, encoder_shape
 from utils import runtime
 

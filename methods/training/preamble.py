@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from config import Config, differences
 from methods.cost import small_copy
-from methods.parameter_stats import parameter_table
-from methods.prompt_ranking import noise_levels
-from methods.tally import SNR_NAMES
+from methods.evaluation.ranking import noise_levels
+from methods.training.means import SNR_NAMES
+from methods.training.parameter_stats import parameter_table
 from schedulers.noise_schedulers import NoiseSchedule
 from utils import runtime
 from utils.train_logger import Logger

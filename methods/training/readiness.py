@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from config import Config, ConfigError, UserError
 from dataset import TextToSignDataset, load_dataset, split
 from diffusion.text2sign import Text2Sign, TrainingNoise, create_text2sign, training_noise
-from methods.optimisation import make_optimizer
-from methods.warm_start import freeze_backbone, initialise_backbone
+from methods.training.optimisation import make_optimizer
+from methods.training.warm_start import freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder, TextFeatures
 
 MAX_STEPS = 20  # optimiser steps; also room for those that fp16's scaler skips on purpose

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from dataset import TextToSignDataset, group_of, without_copies
-from methods.faithfulness import judged
-from methods.scores import Score
-from methods.sign_recogniser import Judge
+from methods.evaluation.distance import judged
+from methods.evaluation.judge import Judge
+from methods.evaluation.scores import Score
 from utils import runtime
 from utils.signs import asked
 

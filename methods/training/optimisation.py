@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from config import Config
 from diffusion.text2sign import Text2Sign
-from methods.sharding import from_parts, is_sharded, like, own_part
+from methods.training.sharding import from_parts, is_sharded, like, own_part
 
 
 def learning_rate(config: Config, step: int, num_steps: int) -> float:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from utils.hand_crop import MIN_SHARE, hand_mask
+from methods.evaluation.hand_crop import MIN_SHARE, hand_mask
 
 
 @dataclass(frozen=True)

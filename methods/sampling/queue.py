@@ -1,9 +1,9 @@
 """Many clips, batch by batch, each written as soon as its batch is done; what is finished already is not made again.
 
-A clip's bits depend on the shape of its batch (see ``methods/provenance.py``). So batches are cut from the list of all
-requests, whatever is finished and however many processes share them, and one of which a file is missing is sampled
-whole. An interrupted run that goes on, or one on several processes, thus gives the files of an uninterrupted one. The
-price is at most a batch for each process and interruption.
+A clip's bits depend on the shape of its batch (see ``methods/sampling/provenance.py``). So batches are cut from the
+list of all requests, whatever is finished and however many processes share them, and one of which a file is missing is
+sampled whole. An interrupted run that goes on, or one on several processes, thus gives the files of an uninterrupted
+one. The price is at most a batch for each process and interruption.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import ConfigError
-from methods import provenance
-from methods.provenance import DECIDES, Provenance, ProvenanceError, shown
-from methods.sampler import (
+from methods.sampling import provenance
+from methods.sampling.generate import (
     LoadedModel,
     Request,
     facts_of,
@@ -25,6 +24,7 @@ from methods.sampler import (
     provenances,
     sampling_settings,
 )
+from methods.sampling.provenance import DECIDES, Provenance, ProvenanceError, shown
 from utils.gif_blocks import VideoError
 from utils.processes import World
 from utils.video import read_gif, write_gif

@@ -17,8 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from config import Config
 from diffusion.text2sign import Text2Sign
 from methods.cost import matmul_peak
-from methods.memory_plan import Place, TrainingPlan, trace_step, tracing
-from methods.training_tensors import TrainingTensors, empty_model
+from methods.planning.memory import Place, TrainingPlan, trace_step, tracing
+from methods.planning.tensors import TrainingTensors, empty_model
 from models.architectures.tinyfusion import TinyFusionVideo
 from utils import runtime
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from methods.scores import Score
-from methods.sign_recogniser import Judge
+from methods.evaluation.judge import Judge
+from methods.evaluation.scores import Score
 from utils.signs import asked
 
 PIXELS_AT_A_TIME = 2**16

@@ -12,10 +12,10 @@ import torch
 
 from config import UserError
 from dataset import TextToSignDataset
-from methods.optimisation import ema_initial_share
-from methods.prompt_ranking import noise_levels
-from methods.sampler import LoadedModel
-from methods.scores import Score
+from methods.evaluation.ranking import noise_levels
+from methods.evaluation.scores import Score
+from methods.sampling.generate import LoadedModel
+from methods.training.optimisation import ema_initial_share
 from utils import runtime
 from utils.signs import asked
 

@@ -1,0 +1,1 @@
+"""Does a model obey its text, and can its clips be read?"""
