@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from config import Config, UserError
 from utils.clip_cache import ClipCache
-from utils.gif_blocks import read_bytes
+from utils.gif import read_bytes
 from utils.runtime import generator
 from utils.video import VideoError, batch_from_uint8, decode_gif, fit_clip
 

@@ -148,7 +148,7 @@ LAST_LAYER = (
 
 def begun(config: Config) -> str:
     """A note where the experiment has been begun, since training will ask which of the two is meant."""
-    from utils.checkpoint import latest_path
+    from utils.checkpoints.file import latest_path
 
     path = latest_path(config)
     if not path.exists():

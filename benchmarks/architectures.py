@@ -24,7 +24,7 @@ from methods.evaluation.ranking import prompt_ranking
 from methods.evaluation.retrieval import retrieval
 from methods.sampling.generate import load_model
 from methods.trainer import Trainer
-from utils.checkpoint import latest_path
+from utils.checkpoints.file import latest_path
 
 WARM_UP, TIMED = 5, 20  # steps
 NUM_LEVELS = 3  # noise levels of the ranking

@@ -15,8 +15,16 @@ import numpy as np
 
 from benchmarks.machine import write_result
 from methods.evaluation.ranking import FEW, share_of_draws
-from utils.fingerspelling import Entry, draw_entry, lexicon_folder, read_index, read_points, select_entries, trimmed
-from utils.pose_drawing import Points
+from utils.fingerspelling.drawing import Points
+from utils.fingerspelling.lexicon import (
+    Entry,
+    draw_entry,
+    lexicon_folder,
+    read_index,
+    read_points,
+    select_entries,
+    trimmed,
+)
 
 ONE_HANDED = ("ase", "asq", "bzs", "gsg", "ise", "mfs", "psr", "sgg", "ssp", "svk")  # Latin alphabets of one hand
 MIDDLE = (0.3, 0.5, 0.7)  # of a trimmed clip

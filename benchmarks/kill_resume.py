@@ -36,8 +36,8 @@ import torch
 
 from benchmarks.machine import write_result
 from config import Config, make_config
-from utils import checkpoint
-from utils.checkpoint import latest_path
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.file import latest_path
 from utils.video import write_gif
 
 ROOT = Path(__file__).parent.parent

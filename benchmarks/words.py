@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.machine import ROOT, newest_report, run_command, write_result
 from config import make_config
+from utils.fingerspelling.words import make_words
 from utils.runtime import generator
-from utils.spelled_words import make_words
 
 NUM_WORDS, LENGTH, HELD_OUT = 1000, 3, 40
 SEED = 0

@@ -18,7 +18,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """One line a file; damaged ones are listed with the reason."""
     folder = config_of(args).CHECKPOINT_DIR
-    from utils import checkpoint_list
+    from utils.checkpoints import listing as checkpoint_list
 
     found = [checkpoint_list.summarise(path, verify=args.verify) for path in checkpoint_list.find(folder)]
     if args.json:

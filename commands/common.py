@@ -42,7 +42,7 @@ def load_model_of(args: argparse.Namespace, overrides: dict[str, object]) -> Loa
     place = {key: value for key, value in assigned.items() if key in ("EXPERIMENT_NAME", "CHECKPOINT_DIR")}
     config = settings.make_config(args.preset, place)
     from methods.sampling.generate import load_model
-    from utils.checkpoint import latest_path
+    from utils.checkpoints.file import latest_path
 
     return load_model(Path(args.checkpoint) if args.checkpoint else latest_path(config), {**assigned, **overrides})
 

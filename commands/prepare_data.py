@@ -10,7 +10,7 @@ from pathlib import Path
 import config as settings
 from commands.common import add_command
 from config import ConfigError
-from utils.letter_names import capital
+from utils.fingerspelling.letters import capital
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
     if args.words is not None and args.letters is not None:
         raise ConfigError("--letters and --words do not go together: words bring their letters. Leave one out.")
     if args.words is None:
-        from utils.fingerspelling import render_lexicon
+        from utils.fingerspelling.lexicon import render_lexicon
 
         letters = None if args.letters is None else letter_set(args.letters)
         report = render_lexicon(Path(args.output), languages=args.languages, letters=letters, **wanted)
     else:
-        from utils.spelled_words import render_words
+        from utils.fingerspelling.words import render_words
 
         report = render_words(Path(args.output), Path(args.words), languages=args.languages or ["ase"], **wanted)
     print(report)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from methods.sampling import reproduce
-    from utils.gif_blocks import read_comment
+    from utils.gif import read_comment
     from utils.video import encode_gif, read_gif, write_atomically
 
     frames, data = read_gif(file)[0], file.read_bytes()

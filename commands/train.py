@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace, config: Config) -> int:
     from methods.trainer import Trainer
-    from utils import checkpoint_list
-    from utils.checkpoint import latest_path
+    from utils.checkpoints import listing as checkpoint_list
+    from utils.checkpoints.file import latest_path
     from utils.process_group import on_first
 
     latest = latest_path(config)

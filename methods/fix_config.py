@@ -19,7 +19,7 @@ from config import Config, ConfigError, model_keys
 from diffusion.text2sign import ARCHITECTURES
 from external.TinyFusion.dit import PATCH_SIZES, VARIANTS
 from schedulers.noise_schedulers import NoiseSchedule
-from utils import checkpoint
+from utils.checkpoints import file as checkpoint
 
 Shapes = Mapping[str, tuple[int, ...]]
 Values = dict[str, Any]  # setting -> value

@@ -33,7 +33,9 @@ from methods.training.resume import read_state, tell_data, tell_position
 from methods.training.sharding import clip_gradients, gathered, own_moments
 from methods.training.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
-from utils import checkpoint, checkpoint_list, runtime
+from utils import runtime
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints import listing as checkpoint_list
 from utils.process_group import first_says, in_turn, on_first, together
 from utils.processes import world
 from utils.train_logger import open_logger

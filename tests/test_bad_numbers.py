@@ -19,8 +19,8 @@ from methods.trainer import MAX_BAD_STEPS, Trainer
 from methods.training.warm_start import TrainingError
 from tests.conftest import command_settings
 from tests.test_trainer import OneBrokenClip, advance, assert_equal, weights
-from utils import checkpoint
-from utils.checkpoint import CheckpointError, latest_path
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.file import CheckpointError, latest_path
 
 MakeConfig = Callable[..., Config]
 TAG = "01_Training/skipped_steps_total"

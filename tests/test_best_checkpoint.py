@@ -10,7 +10,8 @@ import pytest
 
 from config import Config
 from methods.trainer import Trainer
-from utils import checkpoint, checkpoint_list
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints import listing as checkpoint_list
 
 MakeConfig = Callable[..., Config]
 

@@ -1,4 +1,4 @@
-"""utils/checkpoint.py: whole files or none, nothing executed, every damage a clear line."""
+"""utils/checkpoints/file.py: whole files or none, nothing executed, every damage a clear line."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from config import Config, make_config
-from utils import checkpoint
-from utils.checkpoint import CheckpointError
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.file import CheckpointError
 
 
 def content(**changes: object) -> dict[str, object]:

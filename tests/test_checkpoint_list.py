@@ -1,4 +1,4 @@
-"""utils/checkpoint_list.py: which names a state is kept under, what is removed, and what the table says."""
+"""utils/checkpoints/listing.py: which names a state is kept under, what is removed, and what the table says."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import torch
 from config import Config, make_config
 from main import main
 from tests.test_checkpoint import content, saved
-from utils import checkpoint, checkpoint_list
-from utils.checkpoint import epoch_path, latest_path
-from utils.checkpoint_list import best_path
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints import listing as checkpoint_list
+from utils.checkpoints.file import epoch_path, latest_path
+from utils.checkpoints.listing import best_path
 
 MakeConfig = Callable[..., Config]
 

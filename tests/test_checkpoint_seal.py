@@ -1,4 +1,4 @@
-"""utils/checkpoint_seal.py: one flipped byte, and files that were made to harm."""
+"""utils/checkpoints/seal.py: one flipped byte, and files that were made to harm."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import pytest
 import torch
 
 from tests.test_checkpoint import content, saved
-from utils import checkpoint
-from utils.checkpoint import CheckpointError
-from utils.checkpoint_seal import SEAL_BYTES, SealedFile, check_bytes, check_structure
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.file import CheckpointError
+from utils.checkpoints.seal import SEAL_BYTES, SealedFile, check_bytes, check_structure
 
 ROOT = Path(__file__).resolve().parents[1]
 GIB = 2**30
@@ -183,7 +183,7 @@ MEASURE = """
 import json, resource, sys
 import torch
 from pathlib import Path
-from utils import checkpoint
+from utils.checkpoints import file as checkpoint
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 said = []
 for path in sys.argv[1:]:

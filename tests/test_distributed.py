@@ -23,8 +23,8 @@ from tests.conftest import command_settings, debug_settings, moving_square, writ
 from tests.many_processes import interrupt_after_three_lines, run_many
 from tests.published_files import random_weights, write_published
 from tests.test_trainer import advance, assert_equal
-from utils import checkpoint
-from utils.checkpoint import latest_path
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.file import latest_path
 from utils.process_group import in_turn, joined, on_first, together
 from utils.processes import World, world
 from utils.runtime import own_device

@@ -15,7 +15,7 @@ from diffusion.text2sign import ARCHITECTURES
 from main import main
 from tests.conftest import command_settings
 from tests.test_fix_config import values_of
-from utils import checkpoint
+from utils.checkpoints import file as checkpoint
 
 NAMES = sorted(ARCHITECTURES)
 QUIET = {f"{what}_EVERY_EPOCHS": 0 for what in ("SAMPLE", "VALIDATE", "RANK", "LOG_DETAILS")}

@@ -1,4 +1,4 @@
-"""utils/fingerspelling.py: the lexicon -> GIF and TXT pairs, reused where nothing changed."""
+"""utils/fingerspelling/lexicon.py: the lexicon -> GIF and TXT pairs, reused where nothing changed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from PIL import Image
 
 from commands.prepare_data import letter_set
 from config import ConfigError
-from utils import fingerspelling as fs
-from utils.clip_folder import MANIFEST
-from utils.pose_drawing import PoseError
+from utils.fingerspelling import lexicon as fs
+from utils.fingerspelling.drawing import PoseError
+from utils.fingerspelling.folder import MANIFEST
 from utils.video import read_gif
 
 SMALL = {"image_size": 16, "num_frames": 4, "fps": 8}

@@ -16,7 +16,7 @@ from config import make_config, model_keys
 from main import main
 from tests.conftest import files_below
 from tests.test_checkpoint import content
-from utils import checkpoint
+from utils.checkpoints import file as checkpoint
 from utils.config_file import replace_file
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,7 +7,7 @@ import pytest
 
 from methods.evaluation.hand_crop import MARGIN, MIN_SHARE, TAIL, hand_crop, hand_mask, hand_square
 from tests.test_pose_drawing import clip, flat_hand
-from utils.pose_drawing import ARM, BACKGROUND, EDGE_SHADE, FACE, FINGERS, PALM, draw_clip
+from utils.fingerspelling.drawing import ARM, BACKGROUND, EDGE_SHADE, FACE, FINGERS, PALM, draw_clip
 
 SQUARE = (40.0, 60.0, 220.0)  # x0, y0, side in units: the whole of ``flat_hand`` with room around it
 

@@ -20,8 +20,9 @@ from benchmarks.kill_resume import PHASES, digest, partials, phase_of, what_is_l
 from config import Config, from_dict
 from methods.trainer import Trainer
 from tests.test_checkpoint import content
-from utils import checkpoint, checkpoint_list
-from utils.checkpoint import latest_path
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints import listing as checkpoint_list
+from utils.checkpoints.file import latest_path
 
 MakeConfig = Callable[..., Config]
 SETTINGS = {
@@ -109,5 +110,5 @@ def test_a_stack_names_its_phase(tmp_path: Path) -> None:
     assert phase_of("") == "starting Python"
     assert phase_of(line.format("/x/torch/optim.py", "step") + trainer) == "forward or backward"
     assert phase_of(line.format("/x/methods/trainer.py", "_update") + trainer) == "in the optimiser step"
-    assert phase_of(line.format("/x/utils/checkpoint.py", "save") + trainer) == "writing a checkpoint"
+    assert phase_of(line.format("/x/utils/checkpoints/file.py", "save") + trainer) == "writing a checkpoint"
     assert set(PHASES) >= {"logging", "building or restoring"}

@@ -1,4 +1,4 @@
-"""utils/letter_names.py: captions and file names of the whole lexicon."""
+"""utils/fingerspelling/letters.py: captions and file names of the whole lexicon."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import pytest
 
-from utils.fingerspelling import lexicon_folder, read_index
-from utils.letter_names import LANGUAGES, caption, file_stem, letter_name
+from utils.fingerspelling.letters import LANGUAGES, caption, file_stem, letter_name
+from utils.fingerspelling.lexicon import lexicon_folder, read_index
 
 
 def as_a_tokenizer_sees_it(text: str) -> str:

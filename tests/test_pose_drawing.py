@@ -1,4 +1,4 @@
-"""utils/pose_drawing.py: which points are drawn, where, and how."""
+"""utils/fingerspelling/drawing.py: which points are drawn, where, and how."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from utils.pose_drawing import (
+from utils.fingerspelling.drawing import (
     BACKGROUND,
     CROP,
     FINGERS,

@@ -1,4 +1,4 @@
-"""utils/pose_variation.py: what a copy changes, and what it leaves alone."""
+"""utils/fingerspelling/variation.py: what a copy changes, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dataset import split_indices
-from utils import fingerspelling as fs
-from utils.pose_drawing import Points, crop_square
-from utils.pose_variation import (
+from utils.fingerspelling import lexicon as fs
+from utils.fingerspelling.drawing import Points, crop_square
+from utils.fingerspelling.variation import (
     MAX_CUT,
     MAX_FINGER,
     MAX_ROLL,

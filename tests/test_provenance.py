@@ -13,10 +13,10 @@ from config import VERSION
 from main import main
 from methods.sampling.provenance import ENVIRONMENT, KEY, Provenance, ProvenanceError, from_json, read
 from tests.conftest import command_settings, moving_square
-from utils import checkpoint_hash
-from utils.checkpoint import CheckpointError
-from utils.checkpoint_seal import LABEL, UNSAVED, FileHash
-from utils.gif_blocks import VideoError, read_comment
+from utils.checkpoints import hash as checkpoint_hash
+from utils.checkpoints.file import CheckpointError
+from utils.checkpoints.seal import LABEL, UNSAVED, FileHash
+from utils.gif import VideoError, read_comment
 from utils.video import write_gif
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,8 +18,8 @@ from main import main
 from methods.sampling.provenance import Provenance, read
 from methods.sampling.reproduce import Difference, compare
 from tests.conftest import files_below, moving_square
-from utils import checkpoint
-from utils.checkpoint_hash import hash_of
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.hash import hash_of
 from utils.video import read_gif, write_gif
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -22,8 +22,9 @@ from tests.conftest import command_settings
 from tests.many_processes import interrupt_after_three_lines
 from tests.published_files import random_weights, write_published
 from tests.test_trainer import advance, assert_equal
-from utils import checkpoint, checkpoint_list
-from utils.checkpoint import CheckpointError, latest_path
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints import listing as checkpoint_list
+from utils.checkpoints.file import CheckpointError, latest_path
 from utils.train_logger import LogError
 
 MakeConfig = Callable[..., Config]

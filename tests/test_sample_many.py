@@ -27,8 +27,8 @@ from methods.sampling.generate import LoadedModel, Request, load_model
 from methods.sampling.provenance import read
 from methods.sampling.queue import Queue, make_queue, work
 from tests.conftest import files_below, moving_square
-from utils import checkpoint
-from utils.gif_blocks import read_comment
+from utils.checkpoints import file as checkpoint
+from utils.gif import read_comment
 from utils.processes import World
 from utils.video import read_gif, write_gif
 

@@ -31,9 +31,9 @@ from methods.sampling.generate import (
 )
 from models.text_encoder import TextEncoder, TextEncoderError
 from tests.conftest import moving_square
-from utils import checkpoint
-from utils.checkpoint import CheckpointError
-from utils.checkpoint_seal import FileHash
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.file import CheckpointError
+from utils.checkpoints.seal import FileHash
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""utils/signs.py: captions of every kind, and that those which we write are read back."""
+"""utils/captions.py: captions of every kind, and that those which we write are read back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import string
 
 import pytest
 
-from utils.letter_names import LANGUAGES, caption, letter_name
-from utils.signs import Asked, asked, contests, short_titles
+from utils.captions import Asked, asked, contests, short_titles
+from utils.fingerspelling.letters import LANGUAGES, caption, letter_name
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""utils/spelled_words.py: lists of words, checked; clips, written once; random words, balanced."""
+"""utils/fingerspelling/words.py: lists of words, checked; clips, written once; random words, balanced."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils import fingerspelling as fs
-from utils import spelled_words as sw
-from utils.spelling import hold_of, letter_times, place_holds, word_points
+from utils.fingerspelling import lexicon as fs
+from utils.fingerspelling.joining import hold_of, letter_times, place_holds, word_points
+from utils.fingerspelling.lexicon import words as sw
 from utils.video import read_gif
 
 SMALL = {"image_size": 16, "num_frames": 8, "fps": 8}

@@ -1,4 +1,4 @@
-"""utils/spelling.py: when a letter is held, how the hand moves, and that it moves smoothly."""
+"""utils/fingerspelling/joining.py: when a letter is held, how the hand moves, and that it moves smoothly."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from utils import fingerspelling as fs
-from utils.pose_drawing import Points, mirror
-from utils.pose_variation import Variation, rotation_matrix, vary
-from utils.spelling import (
+from utils.fingerspelling import lexicon as fs
+from utils.fingerspelling.drawing import Points, mirror
+from utils.fingerspelling.joining import (
     HOLD,
     MOVES,
     PALM,
@@ -28,6 +27,7 @@ from utils.spelling import (
     slides,
     word_points,
 )
+from utils.fingerspelling.variation import Variation, rotation_matrix, vary
 
 PARTS = ("body", "face", "hands")
 

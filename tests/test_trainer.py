@@ -17,7 +17,7 @@ from methods.trainer import MAX_BAD_STEPS, Trainer
 from methods.training.warm_start import TrainingError
 from tests.conftest import CAPTIONS, moving_square, write_pair
 from tests.update_golden import GOLDEN, first_losses
-from utils.checkpoint import latest_path
+from utils.checkpoints.file import latest_path
 
 MakeConfig = Callable[..., Config]
 

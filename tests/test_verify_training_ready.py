@@ -20,7 +20,7 @@ from methods.training.warm_start import TrainingError
 from models.text_encoder import TextEncoder
 from tests.conftest import command_settings, files_below, moving_square, write_clips_folder, write_pair
 from tests.published_files import random_weights, write_published
-from utils.checkpoint import latest_path
+from utils.checkpoints.file import latest_path
 from verify_training_ready import NUM_CHECKS, begun, main, training_command
 
 ROOT = Path(__file__).resolve().parents[1]

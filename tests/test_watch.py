@@ -25,7 +25,7 @@ from tests.published_files import random_weights, write_published
 from tests.test_resume import InterruptedAt
 from tests.test_train_logger import read_events
 from tests.test_trainer import advance, assert_equal
-from utils.checkpoint import epoch_path, latest_path
+from utils.checkpoints.file import epoch_path, latest_path
 from utils.train_logger import CATEGORIES
 
 MakeConfig = Callable[..., Config]

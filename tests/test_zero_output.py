@@ -30,7 +30,7 @@ from models.text_encoder import TextEncoder
 from tests.conftest import files_below, moving_square, write_pair
 from tests.published_files import random_weights, write_published
 from tests.test_trainer import OneBrokenClip, advance, assert_equal, weights
-from utils import checkpoint
+from utils.checkpoints import file as checkpoint
 from utils.video import VideoError
 
 MakeConfig = Callable[..., Config]

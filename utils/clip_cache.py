@@ -28,7 +28,8 @@ import PIL
 from tqdm import tqdm
 
 from config import ConfigError
-from utils import gif_blocks, video
+from utils import gif as gif_blocks
+from utils import video
 from utils.processes import world
 
 FORMAT = 1

@@ -17,7 +17,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from utils.gif_blocks import VideoError, check_extent, palette_bytes, read_bytes, scan, skip_sub_blocks, sub_blocks
+from utils.gif import VideoError, check_extent, palette_bytes, read_bytes, scan, skip_sub_blocks, sub_blocks
 
 MAX_FPS = 50  # players show frames shorter than 20 ms at 100 ms
 SHEET_COLUMNS = 13  # of a contact sheet before it wraps into bands

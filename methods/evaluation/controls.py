@@ -17,7 +17,7 @@ from methods.evaluation.scores import Score
 from methods.sampling.generate import LoadedModel
 from methods.training.optimisation import ema_initial_share
 from utils import runtime
-from utils.signs import asked
+from utils.captions import asked
 
 MAX_INITIAL_SHARE = 0.5  # of the averaged weights
 PROBED = 8  # clips

@@ -9,7 +9,7 @@ import numpy as np
 
 from methods.evaluation.judge import Judge
 from methods.evaluation.scores import Score
-from utils.signs import asked
+from utils.captions import asked
 
 PIXELS_AT_A_TIME = 2**16
 

@@ -31,7 +31,7 @@ from methods.evaluation.ranking import Ranking, prompt_ranking
 from methods.evaluation.retrieval import score_retrieval
 from methods.sampling.generate import LoadedModel, Request, generate, path_text, provenances, sampling_settings
 from utils import runtime
-from utils.signs import asked, contests, short_titles
+from utils.captions import asked, contests, short_titles
 from utils.video import contact_sheet, write_gif
 
 FORMAT = 2  # of evaluation.json

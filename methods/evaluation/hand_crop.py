@@ -1,7 +1,7 @@
 """Where in a drawn clip the signing hand is: the coloured pixels, the square around them, and a picture of it alone.
 
-Fingers are the only saturated colours of a drawing (utils/pose_drawing.py), so no detector is needed. The square
-follows the hand, so a drawing that is shifted or scaled as a whole gives nearly the same crop.
+Fingers are the only saturated colours of a drawing (utils/fingerspelling/drawing.py), so no detector is needed. The
+square follows the hand, so a drawing that is shifted or scaled as a whole gives nearly the same crop.
 """
 
 from __future__ import annotations

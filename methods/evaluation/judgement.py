@@ -11,7 +11,7 @@ from methods.evaluation.distance import judged
 from methods.evaluation.judge import Judge
 from methods.evaluation.scores import Score
 from utils import runtime
-from utils.signs import asked
+from utils.captions import asked
 
 KEPT_BACK = 0.2  # of the groups of clips, for the ceiling, where nothing is held out
 

@@ -20,9 +20,10 @@ from config import VERSION, Config, make_config, model_keys
 from diffusion.text2sign import Text2Sign, create_text2sign
 from methods.sampling.provenance import Provenance
 from models.text_encoder import TextEncoder, TextEncoderError
-from utils import checkpoint, runtime
-from utils.checkpoint_hash import load_hashed
-from utils.checkpoint_seal import UNSAVED, FileHash
+from utils import runtime
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.hash import load_hashed
+from utils.checkpoints.seal import UNSAVED, FileHash
 from utils.video import to_uint8, write_gif
 
 BATCH_SIZE = 8  # clips at a time

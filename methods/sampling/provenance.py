@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_type_hints
 
 from config import ConfigError, Count, Fraction, Limits, NonNegative, UserError, Whole, check_value
-from utils.gif_blocks import read_comment
+from utils.gif import read_comment
 
 KEY = "text2sign_clip"  # the comment's first key; its value is the format
 FORMAT = 1

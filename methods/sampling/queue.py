@@ -25,7 +25,7 @@ from methods.sampling.generate import (
     sampling_settings,
 )
 from methods.sampling.provenance import DECIDES, Provenance, ProvenanceError, shown
-from utils.gif_blocks import VideoError
+from utils.gif import VideoError
 from utils.processes import World
 from utils.video import read_gif, write_gif
 

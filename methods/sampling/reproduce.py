@@ -22,8 +22,8 @@ from methods.sampling.generate import (
 )
 from methods.sampling.provenance import ENVIRONMENT, Provenance, ProvenanceError
 from utils import runtime
-from utils.checkpoint_hash import hash_of, same_beside
-from utils.checkpoint_seal import FileHash
+from utils.checkpoints.hash import hash_of, same_beside
+from utils.checkpoints.seal import FileHash
 
 PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # dtype -> MIXED_PRECISION
 

@@ -9,7 +9,7 @@ import numpy as np
 from config import Config
 from dataset import TextToSignDataset
 from methods.sampling.generate import LoadedModel, Request, generate, provenances, sampling_settings, write_clips
-from utils.signs import short_titles
+from utils.captions import short_titles
 from utils.video import contact_sheet
 
 SIDE = 128  # px, at least, of a clip in a comparison

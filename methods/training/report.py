@@ -28,8 +28,9 @@ from methods.training.parameter_stats import block_groups, histograms, norms, up
 from methods.training.preamble import tell_what_stays
 from methods.training.previews import preview
 from methods.training.validation import FixedClips
-from utils import checkpoint, runtime
-from utils.checkpoint_hash import hash_at
+from utils import runtime
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.hash import hash_at
 from utils.train_logger import Logger
 from utils.video import VideoError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from config import Config
 from dataset import TextToSignDataset
-from utils import checkpoint, checkpoint_list
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints import listing as checkpoint_list
 
 
 def read_state(config: Config, resume: Path | None) -> dict[str, object] | None:

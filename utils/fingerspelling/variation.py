@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.pose_drawing import FINGERS, FRAME, Points, Square
+from utils.fingerspelling.drawing import FINGERS, FRAME, Points, Square
 from utils.runtime import derive_seed
 
 MAX_TURN = 12.0  # degrees to either side: the camera goes around the signer, or above and below

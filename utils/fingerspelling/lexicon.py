@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from config import UserError
-from utils.clip_folder import LexiconReport, render_clips
-from utils.letter_names import LANGUAGES, capital, caption, file_stem
-from utils.pose_drawing import Points, PoseError, clean, crop_square, draw_clip
-from utils.pose_variation import Variation, draw_variation, vary, vary_square
+from utils.fingerspelling.drawing import Points, PoseError, clean, crop_square, draw_clip
+from utils.fingerspelling.folder import LexiconReport, render_clips
+from utils.fingerspelling.letters import LANGUAGES, capital, caption, file_stem
+from utils.fingerspelling.variation import Variation, draw_variation, vary, vary_square
 from utils.video import frame_indices
 
 TRIM = 0.12  # of a clip at each end, where hands rise and sink

@@ -8,7 +8,8 @@ unpickler runs no code, yet lets a file of 348 bytes allocate 2 GiB (``bytearray
 - before torch opens a file, its records must lie uncompressed inside it, and its pickle may name tensors and
   containers only.
 
-Every function raises ValueError or one of ``UNREADABLE`` with the reason; ``utils/checkpoint.py`` says it to the user.
+Every function raises ValueError or one of ``UNREADABLE`` with the reason; ``utils/checkpoints/file.py`` says it to the
+user.
 """
 
 from __future__ import annotations

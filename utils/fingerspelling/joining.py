@@ -15,7 +15,7 @@ from itertools import groupby
 
 import numpy as np
 
-from utils.pose_drawing import FRAME, Points
+from utils.fingerspelling.drawing import FRAME, Points
 
 HOLD = 2 / 3  # of a letter's share
 WAY = 1 - HOLD  # of a share, between two letters

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from config import Config
-from utils.checkpoint import (
+from utils.checkpoints.file import (
     CheckpointError,
     DamagedCheckpointError,
     config_of,

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from utils.pose_drawing import PoseError
+from utils.fingerspelling.drawing import PoseError
 from utils.video import write_atomically, write_gif
 
 RENDERER_VERSION = 2  # raised whenever the same points give other files

@@ -1,10 +1,10 @@
-"""The checkpoint file: atomic save, safe load, compare. ``utils/checkpoint_list.py`` says which ones there are.
+"""The checkpoint file: atomic save, safe load, compare. ``utils/checkpoints/listing.py`` says which ones there are.
 
 A checkpoint is one dictionary of tensors and plain JSON types (``FIELDS``), read with ``weights_only=True``, so that
 opening a stranger's file runs no code. It is written to a temporary file, flushed to disk and renamed: whenever the
 process dies, ``latest_checkpoint.pt`` is a whole file, the old one or the new.
 
-``load`` reads every byte and vouches for it (``utils/checkpoint_seal.py``) and for every number; ``peek`` reads the
+``load`` reads every byte and vouches for it (``utils/checkpoints/seal.py``) and for every number; ``peek`` reads the
 description alone, milliseconds for a file of any size, and leaves the tensors on disk.
 """
 
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from config import Config, ConfigError, UserError, differences, from_dict, model_keys
-from utils.checkpoint_seal import UNREADABLE, SealedFile, check_bytes, check_structure
+from utils.checkpoints.seal import UNREADABLE, SealedFile, check_bytes, check_structure
 
 FORMAT_VERSION = 2  # 1 had no seal, validation loss, batch, or count of skipped steps, and is still read
 LATEST = "latest_checkpoint.pt"

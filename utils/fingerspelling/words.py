@@ -1,6 +1,7 @@
 """Lists of words -> spelled words as GIF + TXT pairs, ``OUTPUT/ase_words/ase_CAB.gif`` with "spell c a b".
 
-Words are checked against the lexicon before anything is drawn. How letters become a word is ``utils/spelling.py``.
+Words are checked against the lexicon before anything is drawn. How letters become a word is
+``utils/fingerspelling/joining.py``.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ from pathlib import Path
 import numpy as np
 
 from config import UserError
-from utils.clip_folder import LexiconReport, render_clips
-from utils.fingerspelling import AS_IT_IS, Entry, lexicon_folder, read_index, read_points, select_entries, trimmed
-from utils.letter_names import LANGUAGES, file_stem, spoken_letter
-from utils.pose_drawing import Square, crop_square, draw_clip
-from utils.pose_variation import Variation, draw_variation, vary, vary_square
+from utils.fingerspelling.drawing import Square, crop_square, draw_clip
+from utils.fingerspelling.folder import LexiconReport, render_clips
+from utils.fingerspelling.joining import Hold, hold_of, letter_times, place_holds, word_points
+from utils.fingerspelling.letters import LANGUAGES, file_stem, spoken_letter
+from utils.fingerspelling.lexicon import (
+    AS_IT_IS,
+    Entry,
+    lexicon_folder,
+    read_index,
+    read_points,
+    select_entries,
+    trimmed,
+)
+from utils.fingerspelling.variation import Variation, draw_variation, vary, vary_square
 from utils.runtime import derive_seed
-from utils.spelling import Hold, hold_of, letter_times, place_holds, word_points
 
 MAX_LIST_BYTES = 1_000_000  # 100,000 words; anything longer is another file by mistake
 SQUARE_TIMES = 32  # moments of each letter that the picture's square is chosen by

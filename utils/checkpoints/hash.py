@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import CheckpointError, load, peek
-from utils.checkpoint_seal import UNSAVED, FileHash, file_hash, seal_of
+from utils.checkpoints.file import CheckpointError, load, peek
+from utils.checkpoints.seal import UNSAVED, FileHash, file_hash, seal_of
 
 
 def load_hashed(path: Path) -> tuple[dict[str, Any], FileHash]:

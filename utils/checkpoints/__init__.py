@@ -1,0 +1,1 @@
+"""Checkpoint files: written whole, vouched for, listed."""

@@ -1,0 +1,1 @@
+"""The embedded data: real signers' letters, drawn, alone and spelled into words."""
