@@ -1,4 +1,4 @@
-"""Clips and captions on disk -> ``Clip(video, text, name)``; the validation split; the order of an epoch.
+"""Clips and captions on disk -> ``Clip(video, text, name)``; what a checkpoint remembers of them.
 
 The form is ``NAME.gif`` beside ``NAME.txt``, sub-folders included. Frames are taken evenly over the clip, the shorter
 side is resized, the centre is cropped, transparency is laid on white. A name ``GROUP__REST`` puts a clip into a group
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import stat
 from dataclasses import dataclass
 from operator import attrgetter
@@ -21,24 +20,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from config import Config, UserError
+from config import Config
 from utils.clip_cache import ClipCache
 from utils.gif import read_bytes
-from utils.runtime import generator
+from utils.split import DatasetError
 from utils.video import VideoError, batch_from_uint8, decode_gif, fit_clip
 
 MAX_CAPTION_BYTES = 10_000  # a caption is a sentence; anything longer is another file by mistake
 STATISTICS_VALUES = 2**18  # of clips at a time, when statistics are taken: 2 MB in float64, which the processor caches
 
 PARTS = attrgetter("parts")  # paths sort by them, and thousands of paths sort faster by given ones
-
-
-class DatasetError(UserError):
-    """The data folder holds nothing to train on."""
-
-
-class SplitError(DatasetError):
-    """The split's file is not there, or was written for other clips."""
 
 
 @dataclass(frozen=True)
@@ -195,88 +186,10 @@ def read_caption(path: Path) -> str:
     return text
 
 
-def split(config: Config, names: list[str]) -> tuple[list[int], list[int]]:
-    """(training, held-out) indices that the config decides: by SPLIT_FILE if one is named, else by SPLIT_SEED.
-
-    Copies of a held-out clip (``without_copies``) are in neither: they would only count it again.
-
-    Raises:
-        DatasetError: the file cannot be used, or does not fit the clips.
-    """
-    if config.SPLIT_FILE:
-        training, held_out = split_by_file(names, Path(config.SPLIT_FILE))
-    else:
-        training, held_out = split_indices(names, fraction=config.VALIDATION_FRACTION, seed=config.SPLIT_SEED)
-    return training, without_copies(names, held_out)
-
-
-def split_by_file(names: list[str], path: Path) -> tuple[list[int], list[int]]:
-    """(training, held-out) indices; ``path`` is JSON with the names of the held-out groups under "held_out".
-
-    Raises:
-        DatasetError: no such file, another content, a group that is not among the clips, nothing left to train on.
-    """
-    try:
-        held_out = json.loads(path.read_text(encoding="utf-8"))["held_out"]
-    except OSError as error:
-        raise SplitError(f"SPLIT_FILE={path} cannot be read: {error.strerror}; wanted a JSON file") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f'SPLIT_FILE={path} is no JSON with a list "held_out"; wanted names of clips') from error
-    if not isinstance(held_out, list) or not all(isinstance(name, str) for name in held_out):
-        raise DatasetError(f'SPLIT_FILE={path}: "held_out" is no list of names; wanted such as "ase/ase_A"')
-    groups = {group_of(name) for name in names}
-    unknown = sorted(set(held_out) - groups)
-    if unknown:
-        raise SplitError(
-            f"SPLIT_FILE={path} holds out {len(unknown)} groups that are not in DATA_DIR, such as {unknown[0]!r}; "
-            f"wanted names such as {min(groups)!r}. Prepare the clips that it was written for, or name another file."
-        )
-    if groups <= set(held_out):
-        raise SplitError(f"SPLIT_FILE={path} holds out every clip; wanted some to train on")
-    return _by_group(names, set(held_out))
-
-
-def split_indices(names: list[str], *, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """(training, validation) indices: whole groups held out in a seeded order, a function of names and seed alone.
-
-    At least one group is held out when ``fraction`` > 0 and there are two groups.
-    """
-    groups = sorted({group_of(name) for name in names})
-    num_held_out = min(max(round(fraction * len(groups)), 1), len(groups) - 1) if fraction > 0 else 0
-    order = torch.randperm(len(groups), generator=generator(seed, "split"))
-    return _by_group(names, {groups[i] for i in order[:num_held_out].tolist()})
-
-
-def _by_group(names: list[str], held_out: set[str]) -> tuple[list[int], list[int]]:
-    training = [i for i, name in enumerate(names) if group_of(name) not in held_out]
-    return training, [i for i, name in enumerate(names) if group_of(name) in held_out]
-
-
-def without_copies(names: list[str], indices: list[int]) -> list[int]:
-    """``indices`` less the renderings ``NAME__1`` of a clip ``NAME``, which say nothing that it does not."""
-    known = set(names)
-    return [i for i in indices if not (match := _COPY.fullmatch(names[i])) or match["name"] not in known]
-
-
 def data_identity(data: TextToSignDataset, indices: list[int]) -> dict[str, int | str]:
     """What a checkpoint remembers of its training clips: how many, and a SHA-256 of their names and captions."""
     pairs = sorted((data.names[i], data.texts[i]) for i in indices)
     return {"num_clips": len(pairs), "digest": hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]}
-
-
-def epoch_order(indices: list[int], *, seed: int, epoch: int) -> list[int]:
-    """The order of the training clips in an epoch, a pure function of (seed, epoch)."""
-    order = torch.randperm(len(indices), generator=generator(seed, "epoch", epoch))
-    return [indices[i] for i in order.tolist()]
-
-
-_COPY = re.compile(r"(?P<name>.+)__\d+")
-
-
-def group_of(name: str) -> str:
-    """``folder/signer3__hello`` -> ``folder/signer3``; a file's name without ``__`` is a group of its own."""
-    folder, slash, own = name.rpartition("/")
-    return folder + slash + own.split("__", 1)[0]
 
 
 def _name(gif: Path, folder: Path) -> str:

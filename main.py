@@ -10,7 +10,8 @@ import argparse
 import os
 import sys
 
-from commands import checkpoints, evaluate, fix_config, plan, prepare_data, reproduce, sample, settings, train
+from commands import checkpoints, evaluate, fix_config, plan, prepare_data, reproduce, sample, train
+from commands import show_config as settings
 from config import UserError
 from utils.processes import speaks
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.attention         # a minute
 
-Why ``external/TinyFusion/attention.py`` chooses as it does. Ratios above 1: faster than the fused kernel. "A few heads
+Why ``models/layers/attention.py`` chooses as it does. Ratios above 1: faster than the fused kernel. "A few heads
 at a time" is for passes without gradient; no way but the fused kernel avoids storing the scores in training.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.machine import write_result
-from external.TinyFusion.attention import _few_heads_at_a_time, _plain
+from models.layers.attention import _few_heads_at_a_time, _plain
 from utils.runtime import resolve_device, resolve_precision, synchronise
 
 HEADS, HEAD_WIDTH, TOKENS = 16, 72, 4096  # the default's block, a chunk of 4 frames, cut into sequences

@@ -13,12 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from external.TinyFusion.dit import DiT, fitted_positions
+from external.TinyFusion.dit import DiT
 from models.architectures.dit3d import DiT3D
 from models.architectures.tinyfusion import TinyFusionVideo
 from models.architectures.vivit import ViViT
-from models.text_encoder import TextFeatures
-from models.tubelets import HEAD_WIDTH, TubeletShape
+from models.layers.positions import fitted_positions
+from models.layers.tubelets import HEAD_WIDTH, TubeletShape
+from models.text_features import TextFeatures
 
 NUM_STEPS = 50  # T
 

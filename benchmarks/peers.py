@@ -33,7 +33,7 @@ from benchmarks.plain import PlainVideo
 from benchmarks.timing import alternate, summary, times_as_fast
 from benchmarks.workload import Workload, preset, random_text, wake
 from methods.cost import meta_copy
-from models.text_encoder import TextFeatures
+from models.text_features import TextFeatures
 from utils import runtime
 
 PLAIN_TARGET = "1.5 on an H100"

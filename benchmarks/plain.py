@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from models.architectures.tinyfusion import TinyFusionVideo
-from models.layers import SpaceTimeAdapter, attend, maybe_checkpoint
-from models.text_encoder import TextFeatures
+from models.layers.adapters import SpaceTimeAdapter, attend, maybe_checkpoint
+from models.text_features import TextFeatures
 
 
 class PlainAdapter(nn.Module):

@@ -15,10 +15,10 @@ import torch
 
 from benchmarks.machine import write_result
 from config import make_config
-from external.TinyFusion.dit import fitted_positions, sincos_positions
 from methods.evaluation.retrieval import Retrieval, retrieval
 from methods.sampling.generate import LoadedModel
 from methods.trainer import Trainer
+from models.layers.positions import fitted_positions, sincos_positions
 
 
 def train(name: str, epochs: int, folder: str) -> tuple[int, Retrieval]:

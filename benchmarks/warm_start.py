@@ -25,10 +25,11 @@ from tqdm import tqdm
 from benchmarks.machine import ROOT, run_command, write_result
 from config import Config, make_config
 from dataset import TextToSignDataset
-from external.TinyFusion.dit import DiT, fitted_positions, parse_variant
+from external.TinyFusion.dit import DiT, parse_variant
 from external.TinyFusion.weights import LATENT_CHANNELS, PUBLISHED_CLASS_ROWS, latent_of_rgb, published_timesteps
 from methods.trainer import Trainer
 from methods.training.warm_start import TEXT_AMPLITUDE
+from models.layers.positions import fitted_positions
 from schedulers.noise_schedulers import NoiseSchedule
 from utils.runtime import autocast, generator
 

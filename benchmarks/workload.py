@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from config import Config, make_config
 from diffusion.text2sign import Text2Sign, TrainingNoise, create_text2sign, training_noise
-from methods.training.optimisation import Ema, ema_decay, make_optimizer
-from models.text_encoder import TextFeatures
+from methods.training.optimisation import Ema, make_optimizer
+from models.text_features import TextFeatures
+from schedulers.training_schedules import ema_decay
 from utils import runtime
 
 TEXT_WIDTH = 768  # channels of DistilBERT's features

@@ -20,7 +20,7 @@ from models.architectures.tinyfusion import build_tinyfusion
 from models.architectures.unet3d import build_unet3d
 from models.architectures.vit3d import build_vit3d
 from models.architectures.vivit import build_vivit
-from models.text_encoder import TextFeatures, TextStandardiser
+from models.text_features import TextFeatures, TextStandardiser
 from schedulers.noise_schedulers import NoiseSchedule
 from schedulers.samplers import SAMPLERS, Step
 from utils.runtime import autocast, generator

@@ -1,1 +1,1 @@
-"""Models that others published, rewritten here. Each package imports ``config`` and torch only."""
+"""Models that others published, rewritten here. They import ``config``, torch and ``models.layers`` only."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from config import Config, make_config
 from diffusion.text2sign import Text2Sign, create_text2sign
-from models.text_encoder import TextEncoder, TextFeatures
+from models.text_encoder import TextEncoder
+from models.text_features import TextFeatures
 from utils import runtime
 
 MAX_SIDE = 8192  # of the matrices that the peak is measured with

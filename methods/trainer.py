@@ -21,23 +21,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import Config
-from dataset import data_identity, epoch_order, load_dataset, split
+from dataset import data_identity, load_dataset
 from diffusion.text2sign import create_text2sign, training_noise
 from methods.cost import meta_copy
 from methods.sampling.generate import check_encoder, encoder_identity, load_weights
 from methods.training.distributed import Share, distribute, exchanging, gather, shares
 from methods.training.interruption import Interruption
-from methods.training.optimisation import Ema, ema_decay, learning_rate, make_optimizer
+from methods.training.optimisation import Ema, make_optimizer
 from methods.training.report import Watch
 from methods.training.resume import read_state, tell_data, tell_position
 from methods.training.sharding import clip_gradients, gathered, own_moments
 from methods.training.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
+from schedulers.training_schedules import ema_decay, learning_rate
 from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints import listing as checkpoint_list
 from utils.process_group import first_says, in_turn, on_first, together
 from utils.processes import world
+from utils.split import epoch_order, split
 from utils.train_logger import open_logger
 
 MAX_BAD_STEPS = 10  # non-finite steps in a row that stop the run

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import os
 import sys
@@ -24,8 +23,6 @@ from torch import Tensor
 FORMAT = "text2sign text 1"
 MAX_FILES = 400  # in each of the 256 sub-folders, so about 100,000 captions; 1.2 GB at 8 tokens of 384 channels
 DIGEST_BYTES = 32
-CHUNK_BYTES = 2**20
-UNREAD_SUFFIXES = (".md", ".h5", ".msgpack", ".ot", ".onnx", ".gguf")  # in a model's folder, for other frameworks
 
 
 class Encoded(NamedTuple):
@@ -115,38 +112,6 @@ class TextCache:
             print(f"note: encoded captions are not kept in {self.folder}: {error.strerror or error}", file=sys.stderr)
             with contextlib.suppress(OSError):
                 temporary.unlink()
-
-
-def files_digest(folder: Path) -> str:
-    """SHA-256 over names and bytes of the files in ``folder`` that an encoder can be loaded from.
-
-    Raises:
-        OSError: one of them cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        if path.is_file() and not path.name.startswith(".") and path.suffix not in UNREAD_SUFFIXES:
-            digest.update(os.fsencode(path.name) + b"\0" + _file_digest(path))
-    return digest.hexdigest()
-
-
-def content_identity(folder: Path) -> str:
-    """Everything that decides the bits of a feature but the caption: the encoder's files, and what computes.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers")}
-    machine = {"cpu": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
-    return json.dumps({"files": files_digest(folder), **versions, **machine})
-
-
-def _file_digest(path: Path) -> bytes:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.digest()
 
 
 def _digest(key: str, content: bytes) -> bytes:

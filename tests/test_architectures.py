@@ -13,7 +13,7 @@ from config import Architecture, Config, make_config
 from diffusion.text2sign import ARCHITECTURES
 from external.TinyFusion.weights import published_timesteps
 from models import architectures
-from models.text_encoder import TextFeatures
+from models.text_features import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 
 B, L, E = 3, 6, 24  # clips, text tokens, width of the text features

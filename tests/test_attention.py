@@ -1,4 +1,4 @@
-"""external/TinyFusion/attention.py: one formula, three ways, against the formula in float64."""
+"""models/layers/attention.py: one formula, three ways, against the formula in float64."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from external.TinyFusion import attention
-from external.TinyFusion.attention import SHORT_SEQUENCE, attend
+from models.layers import attention
+from models.layers.attention import SHORT_SEQUENCE, attend
 
 B, H, N, D = 2, 3, 40, 8
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from config import ConfigError, make_config
-from external.TinyFusion.dit import DiT, fitted_positions
+from external.TinyFusion.dit import DiT
 from models.architectures.dit3d import DiT3D
 from models.architectures.unet3d import ATTENTION_SIDE, FactorisedAttention, ResidualBlock, UNet3D
 from models.architectures.vit3d import ViT3D
 from models.architectures.vivit import FactorisedBlock
-from models.layers import fitted_frames
-from models.tubelets import TubeletShape
+from models.layers.positions import fitted_frames, fitted_positions
+from models.layers.tubelets import TubeletShape
 from tests.test_architectures import B, E, L, inputs, nudged
 
 SHAPE = TubeletShape(clip=(3, 6, 16, 16), frames=2, size=4, width=64, depth=2)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from config import Config
 from diffusion.text2sign import ARCHITECTURES, Text2Sign, create_text2sign
 from methods.cost import matmul_peak, small_copy, training_flops
-from models.text_encoder import TextEncoder, TextFeatures
+from models.text_encoder import TextEncoder
+from models.text_features import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 
 SHAPE = (3, 4, 8, 8)

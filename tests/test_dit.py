@@ -10,15 +10,8 @@ import torch
 from torch import Tensor
 
 from config import ConfigError, Variant
-from external.TinyFusion.dit import (
-    PATCH_SIZES,
-    VARIANTS,
-    DiT,
-    DiTShape,
-    fitted_positions,
-    parse_variant,
-    sincos_positions,
-)
+from external.TinyFusion.dit import PATCH_SIZES, VARIANTS, DiT, DiTShape, parse_variant
+from models.layers.positions import fitted_positions, sincos_positions
 
 D14_TENSORS, D14_ELEMENTS = 152, 340_457_504
 

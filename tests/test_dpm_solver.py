@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from config import ConfigError, make_config
 from diffusion.text2sign import Text2Sign, create_text2sign
 from main import main
-from models.text_encoder import TextEncoder, TextFeatures
+from models.text_encoder import TextEncoder
+from models.text_features import TextFeatures
 from schedulers.dpm_solver import dpm_solver_step, log_snr_pairs, noise_level
 from schedulers.noise_schedulers import NoiseSchedule, timestep_pairs
 from schedulers.samplers import SAMPLERS, Step

@@ -17,7 +17,7 @@ from benchmarks.workload import TrainingStep, Workload, preset
 from diffusion.text2sign import Text2Sign
 from external.TinyFusion.dit import DiTBlock
 from methods.cost import meta_copy
-from models.text_encoder import TextFeatures
+from models.text_features import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 
 CPU = torch.device("cpu")

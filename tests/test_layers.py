@@ -1,4 +1,4 @@
-"""models/layers.py against torch's own attention, closed forms and a convolution written out by hand."""
+"""models/layers/adapters.py against torch's own attention, closed forms and a convolution written out by hand."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from external.TinyFusion.dit import fitted_positions
-from models.layers import (
+from models.layers.adapters import (
     CrossAttention,
     SpaceTimeAdapter,
     TemporalConvolution,
     TextProjection,
-    fitted_frames,
     maybe_checkpoint,
 )
-from models.text_encoder import TextFeatures
+from models.layers.positions import fitted_frames, fitted_positions
+from models.text_features import TextFeatures
 
 B, F, N, D, R, L = 2, 5, 9, 48, 32, 6  # N a 3 x 3 grid
 

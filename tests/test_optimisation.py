@@ -11,7 +11,8 @@ from torch import nn
 
 from config import Config
 from methods.trainer import Trainer
-from methods.training.optimisation import AdamW, Ema, ema_decay, ema_initial_share, learning_rate
+from methods.training.optimisation import AdamW, Ema
+from schedulers.training_schedules import ema_decay, ema_initial_share, learning_rate
 from tests.test_trainer import advance
 
 MakeConfig = Callable[..., Config]

@@ -24,7 +24,8 @@ from methods.planning.plan import (
 )
 from methods.planning.text import as_json, as_text
 from methods.planning.trace import FORWARD, Peak
-from models.text_encoder import TextEncoder, TextEncoderError, encoder_shape
+from models.encoder_files import TextEncoderError, encoder_shape
+from models.text_encoder import TextEncoder
 from presets import PACKAGED_ENCODER
 from tests.conftest import command_settings
 from utils import runtime

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataset import split_indices
 from utils.fingerspelling import lexicon as fs
 from utils.fingerspelling.drawing import Points, crop_square
 from utils.fingerspelling.variation import (
@@ -24,6 +23,7 @@ from utils.fingerspelling.variation import (
     vary,
     vary_square,
 )
+from utils.split import split_indices
 
 BONES = [(1 + 4 * finger + bone, 2 + 4 * finger + bone) for finger in range(5) for bone in range(3)]
 

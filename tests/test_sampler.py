@@ -29,7 +29,8 @@ from methods.sampling.generate import (
     sampling_settings,
     write_clips,
 )
-from models.text_encoder import TextEncoder, TextEncoderError
+from models.encoder_files import TextEncoderError
+from models.text_encoder import TextEncoder
 from tests.conftest import moving_square
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.file import CheckpointError

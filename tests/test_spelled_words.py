@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from utils.fingerspelling import lexicon as fs
+from utils.fingerspelling import words as sw
 from utils.fingerspelling.joining import hold_of, letter_times, place_holds, word_points
-from utils.fingerspelling.lexicon import words as sw
 from utils.video import read_gif
 
 SMALL = {"image_size": 16, "num_frames": 8, "fps": 8}

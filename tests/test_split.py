@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config import make_config
-from dataset import DatasetError, split, split_by_file, without_copies
+from utils.split import DatasetError, split, split_by_file, without_copies
 
 NAMES = ["ase/ase_A", "ase/ase_A__1", "ase/ase_A__2", "ase/ase_B", "ase/ase_B__1", "gsg/gsg_A"]
 

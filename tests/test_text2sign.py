@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from config import Config
 from diffusion.text2sign import Text2Sign, TrainingNoise, create_text2sign, guide, training_noise
-from models.text_encoder import TextEncoder, TextFeatures
+from models.text_encoder import TextEncoder
+from models.text_features import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 from utils.runtime import generator
 

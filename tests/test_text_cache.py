@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from models import text_cache
-from models.text_cache import Encoded, EncoderFacts, TextCache, content_identity
-from models.text_encoder import TextEncoder, TextEncoderError, TextFeatures
+from models.encoder_files import TextEncoderError, content_identity
+from models.text_cache import Encoded, EncoderFacts, TextCache
+from models.text_encoder import TextEncoder
+from models.text_features import TextFeatures
 from presets import PACKAGED_ENCODER
 from tests.conftest import CAPTIONS, files_below
 

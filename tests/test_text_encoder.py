@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.text_encoder import FEATURE_LIMIT, TextEncoder, TextEncoderError, TextFeatures, TextStandardiser
+from models.encoder_files import TextEncoderError
+from models.text_encoder import TextEncoder
+from models.text_features import FEATURE_LIMIT, TextFeatures, TextStandardiser
 from presets import PACKAGED_ENCODER
 from tests.conftest import CAPTIONS
 

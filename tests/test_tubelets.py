@@ -1,4 +1,4 @@
-"""models/tubelets.py: where every pixel goes, written out by hand."""
+"""models/layers/tubelets.py: where every pixel goes, written out by hand."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from config import make_config
-from external.TinyFusion.dit import fitted_positions
-from models.layers import fitted_frames
-from models.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, clip_of_tubelets, tubelet_shape
+from models.layers.positions import fitted_frames, fitted_positions
+from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, clip_of_tubelets, tubelet_shape
 
 SHAPE = TubeletShape(clip=(3, 6, 16, 16), frames=2, size=4, width=64, depth=1)  # 3 x 4 x 4 tubelets of 96 numbers
 

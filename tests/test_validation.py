@@ -14,7 +14,8 @@ from dataset import TextToSignDataset, load_dataset
 from diffusion.text2sign import Text2Sign, create_text2sign
 from methods.evaluation.ranking import noise_levels
 from methods.training.validation import FixedClips
-from models.text_encoder import TextEncoder, TextFeatures
+from models.text_encoder import TextEncoder
+from models.text_features import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 from utils.runtime import generator
 

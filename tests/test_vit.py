@@ -1,4 +1,4 @@
-"""external/TinyFusion/vit.py against timm's layers: the same names, the same first weights, the same bits."""
+"""models/layers/vit.py against timm's layers: the same names, the same first weights, the same bits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import timm.models.vision_transformer as timm_layers
 import torch
 from torch import Tensor, nn
 
-from external.TinyFusion.attention import SHORT_SEQUENCE
-from external.TinyFusion.vit import Attention, Block, Mlp, PatchEmbed
+from models.layers.attention import SHORT_SEQUENCE
+from models.layers.vit import Attention, Block, Mlp, PatchEmbed
 
 B, D, HEADS = 2, 64, 4
 SHORT, LONG = 12, SHORT_SEQUENCE + 20  # tokens

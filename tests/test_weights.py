@@ -19,7 +19,7 @@ from external.TinyFusion.weights import (
     read_published,
 )
 from models.architectures.tinyfusion import TinyFusionVideo
-from models.text_encoder import TextFeatures
+from models.text_features import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 from tests.published_files import Weights, closed_form_positions, published_layout, random_weights, write_published
 

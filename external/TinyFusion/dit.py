@@ -3,7 +3,7 @@
 One model, in parts that a wrapper can drive: whatever depends only on the clip (timestep embedding, adaLN modulation)
 comes apart from whatever depends on the tokens, so that a video needs it once per clip and not once per frame. State
 dict names and shapes are the published ones, so that published weights load key for key (``weights.py``).
-Written from the papers. Imports ``config`` and torch only, beside this package's own.
+Written from the papers. Imports ``config``, torch and ``models.layers`` only.
 
 Example::
 
@@ -14,14 +14,14 @@ Example::
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from config import ConfigError
-from external.TinyFusion.vit import Attention, Mlp, PatchEmbed
+from models.layers.modulation import LAYER_NORM_EPS, FinalLayer, Modulated, TimestepEmbedder, modulate
+from models.layers.positions import sincos_positions
+from models.layers.vit import Attention, Mlp, PatchEmbed
 
 VARIANTS: dict[str, tuple[int, int, int]] = {  # name -> (depth, hidden_size, num_heads)
     "D7": (7, 1152, 16),  # Fang et al. 2024: XL with a quarter of its blocks
@@ -36,9 +36,6 @@ VARIANTS: dict[str, tuple[int, int, int]] = {  # name -> (depth, hidden_size, nu
 }
 OURS = ("XS", "XXS")  # no published weights exist, so nothing ties them to the published table of positions
 PATCH_SIZES = (2, 4, 8, 16)  # px
-FREQUENCY_WIDTH = 256  # channels of the sinusoidal timestep features
-MAX_PERIOD = 10_000.0  # longest wave length of timestep and position features, in units of 2 pi
-LAYER_NORM_EPS = 1e-6
 
 
 class DiTShape(NamedTuple):
@@ -67,65 +64,6 @@ def parse_variant(variant: str) -> DiTShape:
     )
 
 
-def sincos_positions(width: int, grid: int) -> Tensor:
-    """Fixed 2-D sine-cosine positions of a ``grid`` x ``grid`` raster, row by row: (grid * grid, width) float32.
-
-    Vaswani et al. 2017, section 3.5, once per axis, in the layout of the published tables: channels [0, width/2) hold
-    the column x, the rest the row y; each half is [sin(pos omega_k), cos(pos omega_k)] with
-    omega_k = 10000^(-k / (width/4)), k < width/4. Made in float64.
-    """
-    return _raster(MAX_PERIOD ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4)), width, grid)
-
-
-def fitted_positions(width: int, grid: int) -> Tensor:
-    """As ``sincos_positions``, with wave lengths that fit the grid: from 2 to ``2 * grid`` patches, amplitude sqrt(2).
-
-    The published table's wave lengths reach 2 pi 10000 patches: on a 4 x 4 grid most of its channels are constant, and
-    6 % of its energy tells patches apart. ``benchmarks/positions.py`` shows what that costs. (N, width) float32.
-    """
-    exponent = torch.arange(width // 4, dtype=torch.float64) / max(1, width // 4 - 1)
-    return math.sqrt(2) * _raster(math.pi * (1 / grid) ** exponent, width, grid)
-
-
-def _raster(omega: Tensor, width: int, grid: int) -> Tensor:
-    """Sines and cosines of the column, then of the row, for ``width / 4`` angular frequencies per patch."""
-    assert width % 4 == 0, f"width {width} is no multiple of 4"
-    angle = torch.outer(torch.arange(grid, dtype=torch.float64), omega)
-    axis = torch.cat([angle.sin(), angle.cos()], dim=1)  # (grid, width/2)
-    column = axis.expand(grid, grid, width // 2)  # [y, x] -> axis[x]
-    row = axis.unsqueeze(1).expand(grid, grid, width // 2)  # [y, x] -> axis[y]
-    return torch.cat([column, row], dim=2).reshape(grid * grid, width).float()
-
-
-def timestep_features(t: Tensor) -> Tensor:
-    """Sinusoidal features of timesteps, which may be fractional: (B,) -> (B, 256) float32, cosines first.
-
-    Vaswani et al. 2017, section 3.5: frequencies 10000^(-k / 128), k < 128.
-    """
-    half = FREQUENCY_WIDTH // 2
-    exponent = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angle = t.float()[:, None] * torch.exp(-math.log(MAX_PERIOD) * exponent)
-    return torch.cat([angle.cos(), angle.sin()], dim=1)
-
-
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """adaLN (Peebles & Xie 2022, section 3.2): x (B, N, D), shift and scale (B, D) -> (B, N, D)."""
-    return x * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1)
-
-
-class TimestepEmbedder(nn.Module):
-    """Timesteps (B,), int or fractional, on the published 0..999 scale -> (B, D)."""
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(FREQUENCY_WIDTH, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
-        )
-
-    def forward(self, t: Tensor) -> Tensor:
-        return self.mlp(timestep_features(t).to(self.mlp[0].weight.dtype))
-
-
 class LabelEmbedder(nn.Module):
     """Class labels (B,) int in [0, num_classes] -> (B, D); the label ``num_classes`` is the null class of guidance."""
 
@@ -135,19 +73,6 @@ class LabelEmbedder(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         return self.embedding_table(y)
-
-
-class Modulated(nn.Module):
-    """What a block and the final layer share: the map from a conditioning vector to its adaLN parameters."""
-
-    def __init__(self, hidden_size: int, num_parameters: int) -> None:
-        super().__init__()
-        self.num_parameters = num_parameters
-        self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, num_parameters * hidden_size))
-
-    def modulation(self, c: Tensor) -> Tensor:
-        """Conditioning c (B, D) -> (B, num_parameters, D)."""
-        return self.adaLN_modulation(c).unflatten(1, (self.num_parameters, -1))
 
 
 class DiTBlock(Modulated):
@@ -168,20 +93,6 @@ class DiTBlock(Modulated):
         shift_msa, scale_msa, gate_msa, shift_mlp, scale_mlp, gate_mlp = modulation.unbind(1)  # each (B, D)
         x = x + gate_msa.unsqueeze(1) * self.attn(modulate(self.norm1(x), shift_msa, scale_msa))
         return x + gate_mlp.unsqueeze(1) * self.mlp(modulate(self.norm2(x), shift_mlp, scale_mlp))
-
-
-class FinalLayer(Modulated):
-    """Tokens to pixels. Its modulation is (B, 2, D): shift, scale."""
-
-    def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
-        super().__init__(hidden_size, 2)
-        self.norm_final = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=LAYER_NORM_EPS)
-        self.linear = nn.Linear(hidden_size, patch_size * patch_size * out_channels)
-
-    def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
-        """Tokens (B, N, D) and ``self.modulation(c)`` (B, 2, D) -> (B, N, patch_size^2 * out_channels)."""
-        shift, scale = modulation.unbind(1)
-        return self.linear(modulate(self.norm_final(x), shift, scale))
 
 
 class DiT(nn.Module):

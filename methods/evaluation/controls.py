@@ -15,7 +15,7 @@ from dataset import TextToSignDataset
 from methods.evaluation.ranking import noise_levels
 from methods.evaluation.scores import Score
 from methods.sampling.generate import LoadedModel
-from methods.training.optimisation import ema_initial_share
+from schedulers.training_schedules import ema_initial_share
 from utils import runtime
 from utils.captions import asked
 

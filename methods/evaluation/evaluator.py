@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from config import VERSION, UserError
-from dataset import SplitError, TextToSignDataset, data_identity, split, without_copies
+from dataset import TextToSignDataset, data_identity
 from methods.evaluation.controls import Control, denoising, redealt, refuse_untrained
 from methods.evaluation.distance import judged, prompt_distance
 from methods.evaluation.judge import STEPS
@@ -32,6 +32,7 @@ from methods.evaluation.retrieval import score_retrieval
 from methods.sampling.generate import LoadedModel, Request, generate, path_text, provenances, sampling_settings
 from utils import runtime
 from utils.captions import asked, contests, short_titles
+from utils.split import SplitError, split, without_copies
 from utils.video import contact_sheet, write_gif
 
 FORMAT = 2  # of evaluation.json

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from dataset import TextToSignDataset, group_of, without_copies
+from dataset import TextToSignDataset
 from methods.evaluation.distance import judged
 from methods.evaluation.judge import Judge
 from methods.evaluation.scores import Score
 from utils import runtime
 from utils.captions import asked
+from utils.split import group_of, without_copies
 
 KEPT_BACK = 0.2  # of the groups of clips, for the ceiling, where nothing is held out
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Config
-from dataset import DatasetError, clip_names, split
+from dataset import clip_names
 from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
 from methods.planning.seconds import Speed, measure_speed
 from methods.planning.trace import Peak
 from methods.sampling.generate import BATCH_SIZE
 from methods.training.report import NUM_RANKED
-from models.text_encoder import EncoderShape, encoder_shape
+from models.encoder_files import EncoderShape, encoder_shape
 from utils import runtime
+from utils.split import DatasetError, split
 
 ASSUMED_WIDTH = 768  # channels of DistilBERT, BERT and most of their family
 

@@ -15,9 +15,10 @@ from torch import nn
 from config import Config
 from diffusion.text2sign import Text2Sign, create_text2sign, training_noise
 from methods.planning.trace import BACKWARD, FORWARD, UPDATE
-from methods.training.optimisation import Ema, ema_decay, make_optimizer
+from methods.training.optimisation import Ema, make_optimizer
 from methods.training.warm_start import freeze_backbone
-from models.text_encoder import TextFeatures
+from models.text_features import TextFeatures
+from schedulers.training_schedules import ema_decay
 from utils import runtime
 
 TRACED_PARTS = 2  # of a step with accumulated gradients; every further one is as the second

@@ -19,7 +19,8 @@ from torch import Tensor
 from config import VERSION, Config, make_config, model_keys
 from diffusion.text2sign import Text2Sign, create_text2sign
 from methods.sampling.provenance import Provenance
-from models.text_encoder import TextEncoder, TextEncoderError
+from models.encoder_files import TextEncoderError
+from models.text_encoder import TextEncoder
 from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.hash import load_hashed

@@ -23,11 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from config import Config, ConfigError, UserError
-from dataset import TextToSignDataset, load_dataset, split
+from dataset import TextToSignDataset, load_dataset
 from diffusion.text2sign import Text2Sign, TrainingNoise, create_text2sign, training_noise
 from methods.training.optimisation import make_optimizer
 from methods.training.warm_start import freeze_backbone, initialise_backbone
-from models.text_encoder import TextEncoder, TextFeatures
+from models.text_encoder import TextEncoder
+from models.text_features import TextFeatures
+from utils.split import split
 
 MAX_STEPS = 20  # optimiser steps; also room for those that fp16's scaler skips on purpose
 MAX_IDLE_STEPS = 2  # in a row, without a gradient in any further tensor: what has none by then gets none

@@ -23,11 +23,11 @@ from methods.cost import matmul_peak, training_flops
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.generate import LoadedModel
 from methods.training.means import Tally
-from methods.training.optimisation import ema_decay, ema_initial_share
 from methods.training.parameter_stats import block_groups, histograms, norms, update_ratios
 from methods.training.preamble import tell_what_stays
 from methods.training.previews import preview
 from methods.training.validation import FixedClips
+from schedulers.training_schedules import ema_decay, ema_initial_share
 from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.hash import hash_at

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from external.TinyFusion.dit import Modulated
 from models.architectures.tinyfusion import TinyFusionVideo
+from models.layers.modulation import Modulated
 from utils.process_group import add
 from utils.processes import world
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from config import Config
 from external.TinyFusion.dit import DiTBlock
-from models.layers import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
-from models.text_encoder import TextFeatures
-from models.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_shape
+from models.layers.adapters import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
+from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_shape
+from models.text_features import TextFeatures
 
 
 class DiT3D(nn.Module):

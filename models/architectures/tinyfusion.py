@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from config import Config
-from external.TinyFusion.dit import DiT, DiTBlock, fitted_positions, parse_variant
+from external.TinyFusion.dit import DiT, DiTBlock, parse_variant
 from external.TinyFusion.weights import published_timesteps
-from models.layers import SpaceTimeAdapter, TemporalConvolution, TextProjection, maybe_checkpoint
-from models.text_encoder import TextFeatures
+from models.layers.adapters import SpaceTimeAdapter, TemporalConvolution, TextProjection, maybe_checkpoint
+from models.layers.positions import fitted_positions
+from models.text_features import TextFeatures
 from utils.video import batch_to_frames, frames_to_batch
 
 ADAPTER_HEAD_WIDTH = 32  # channels per attention head of an adapter

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from config import Config
-from external.TinyFusion.dit import fitted_positions
-from external.TinyFusion.vit import Attention
-from models.layers import Conditioning, TextAttention, fitted_frames, maybe_checkpoint, xavier, zero
-from models.text_encoder import TextFeatures
+from models.layers.adapters import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
+from models.layers.positions import fitted_frames, fitted_positions
+from models.layers.vit import Attention
+from models.text_features import TextFeatures
 from utils.video import batch_to_frames, frames_to_batch
 
 HEAD_WIDTH = 32  # channels of an attention head

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from config import Config
-from external.TinyFusion.vit import Block
-from models.layers import Conditioning, maybe_checkpoint, xavier, zero
-from models.text_encoder import TextFeatures
-from models.tubelets import TubeletEmbedding, TubeletShape, clip_of_tubelets, tubelet_shape
+from models.layers.adapters import Conditioning, maybe_checkpoint, xavier, zero
+from models.layers.tubelets import TubeletEmbedding, TubeletShape, clip_of_tubelets, tubelet_shape
+from models.layers.vit import Block
+from models.text_features import TextFeatures
 
 
 class SkipBlock(nn.Module):

@@ -10,11 +10,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from config import Config
-from external.TinyFusion.dit import LAYER_NORM_EPS, Modulated, modulate
-from external.TinyFusion.vit import Attention, Mlp
-from models.layers import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
-from models.text_encoder import TextFeatures
-from models.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_shape
+from models.layers.adapters import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
+from models.layers.modulation import LAYER_NORM_EPS, Modulated, modulate
+from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_shape
+from models.layers.vit import Attention, Mlp
+from models.text_features import TextFeatures
 
 
 class FactorisedBlock(Modulated):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from external.TinyFusion.attention import attend
+from models.layers.attention import attend
 
 
 class PatchEmbed(nn.Module):

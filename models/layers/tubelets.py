@@ -11,8 +11,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from config import Config
-from external.TinyFusion.dit import FinalLayer, fitted_positions
-from models.layers import fitted_frames, zero
+from models.layers.adapters import zero
+from models.layers.modulation import FinalLayer
+from models.layers.positions import fitted_frames, fitted_positions
 
 HEAD_WIDTH = 64  # channels of an attention head
 

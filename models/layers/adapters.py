@@ -1,4 +1,4 @@
-"""Blocks that our architectures share: conditioning, text cross-attention, attention and convolution over time.
+"""Adapters that our architectures share: conditioning, text cross-attention, attention and convolution over time.
 
 Layers receive plain values; shapes stand beside every line. D is the width of the backbone, R that of an adapter.
 """
@@ -11,21 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from external.TinyFusion.attention import attend
-from external.TinyFusion.dit import TimestepEmbedder
-from external.TinyFusion.vit import Attention
-from models.text_encoder import TextFeatures
-
-
-def fitted_frames(num_frames: int, width: int) -> Tensor:
-    """Sines, then cosines of the frame's number, wave lengths from 2 to 2 F frames, amplitude sqrt(2).
-
-    Vaswani et al. 2017, section 3.5, with wave lengths that fit the clip, as ``fitted_positions`` does for the grid.
-    (F, width) float32.
-    """
-    exponent = torch.arange(width // 2, dtype=torch.float64) / max(1, width // 2 - 1)
-    angle = torch.outer(torch.arange(num_frames, dtype=torch.float64), math.pi * (1 / num_frames) ** exponent)
-    return math.sqrt(2) * torch.cat([angle.sin(), angle.cos()], dim=1).float()
+from models.layers.attention import attend
+from models.layers.modulation import TimestepEmbedder
+from models.layers.positions import fitted_frames
+from models.layers.vit import Attention
+from models.text_features import TextFeatures
 
 
 def zero(layer: nn.Linear | nn.Conv3d) -> None:

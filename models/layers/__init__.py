@@ -1,0 +1,1 @@
+"""Layers that several architectures consist of. They take plain values, never a Config."""
