@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PATIENCE = 300  # seconds, on a machine that others use
 IMPORTED = [
-    "tests.test_distributed", "torch._dynamo", "transformers.models.auto.modeling_auto",
+    "tests.training.test_distributed", "torch._dynamo", "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto", "transformers.models.bert.modeling_bert",
 ]  # fmt: skip
 """The tests, and what a training imports only once it needs it."""

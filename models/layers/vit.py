@@ -1,8 +1,8 @@
 """The layers of a vision transformer under the names of published weights (Dosovitskiy et al. 2021, section 3.1).
 
-timm's have the same names and give the same bits (``tests/test_vit.py``), but importing any of them imports torchvision
-and every model that timm knows: a good part of what a start may take. Imports torch and ``attention``. B sequences of
-N tokens of width D.
+timm's have the same names and give the same bits (``tests/models/test_vit.py``), but importing any of them imports
+torchvision and every model that timm knows: a good part of what a start may take. Imports torch and ``attention``. B
+sequences of N tokens of width D.
 """
 
 from __future__ import annotations

@@ -1,0 +1,190 @@
+"""methods/sampling/provenance.py: what a clip's comment says, and every comment that is not one of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import pytest
+
+from config import VERSION
+from main import main
+from methods.sampling.provenance import ENVIRONMENT, KEY, Provenance, ProvenanceError, from_json, read
+from tests.conftest import command_settings, moving_square
+from utils.checkpoints import hash as checkpoint_hash
+from utils.checkpoints.file import CheckpointError
+from utils.checkpoints.seal import LABEL, UNSAVED, FileHash
+from utils.gif import VideoError, read_comment
+from utils.video import write_gif
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS = Provenance(
+    prompt="thank you", seed=42, index=0, checkpoint="checkpoints/debug/latest_checkpoint.pt",
+    checkpoint_sha256="0f" * 32, checkpoint_sha256_of="seal", step=8, experiment="debug", sampler="ddim", num_steps=4,
+    eta=0.25, guidance_scale=2.0, fps=8, batch_size=3, batch_position=2, num_tokens=7, frame_chunk_size=4,
+    deterministic=False, device="cpu", hardware="AVX512", precision="bfloat16", num_threads=2, torch="2.15.0",
+    transformers="5.0", pillow="12.0", version="0.1.0",
+)  # fmt: skip
+
+
+def with_comment(folder: Path, comment: str) -> Path:
+    write_gif(folder / "clip.gif", moving_square(0), fps=8, comment=comment)
+    return folder / "clip.gif"
+
+
+# ---- There and back -------------------------------------------------------------------------------------------------
+
+
+PROMPTS = {
+    "plain": "thank you",
+    "not ASCII": "gr\u00fc\u00df \u2764 \U0001f44b",
+    "JSON": '"quoted" \\ and {"text2sign_clip": 9}',
+    "10,000 bytes of emoji": "\U0001f44b" * 2_500,
+    "10,000 bytes": "x" * 10_000,
+    "control characters": "a\x00b\x1b[31m\u202e",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
+def test_the_facts_come_back_from_a_gif_as_they_were(tmp_path: Path, prompt: str) -> None:
+    facts = replace(FACTS, prompt=prompt)
+    assert read(with_comment(tmp_path, facts.to_json())) == facts
+
+
+def test_weights_that_were_never_saved_have_no_hash(tmp_path: Path) -> None:
+    facts = replace(FACTS, checkpoint_sha256=UNSAVED.sha256, checkpoint_sha256_of=UNSAVED.of)
+    assert from_json(facts.to_json(), tmp_path) == facts
+
+
+def test_the_version_is_that_of_pyproject() -> None:
+    assert re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE) == [VERSION]
+
+
+def test_the_environment_names_facts() -> None:
+    assert set(ENVIRONMENT) < {field.name for field in fields(Provenance)}
+
+
+# ---- Comments of a GIF ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [1, 254, 255, 256, 510, 511, 70_000])
+def test_a_comment_of_any_length_is_read_as_it_was_written(tmp_path: Path, length: int) -> None:
+    text = "\u00e4" * (length // 2) + "x" * (length % 2)
+    assert read_comment(with_comment(tmp_path, text)) == text
+
+
+def test_the_first_of_several_comments_counts(tmp_path: Path) -> None:
+    path = with_comment(tmp_path, FACTS.to_json())
+    path.write_bytes(path.read_bytes()[:-1] + b"\x21\xfe\x04GIMP\0;")
+    assert read(path) == FACTS
+
+
+def test_no_gif_has_no_comment(tmp_path: Path) -> None:
+    (tmp_path / "text.gif").write_text("hello")
+    for name, found in (("text.gif", "wanted a GIF"), ("none.gif", "cannot be read"), (".", "cannot be read")):
+        with pytest.raises(VideoError, match=found):
+            read(tmp_path / name)
+
+
+# ---- Comments that are not ours -------------------------------------------------------------------------------------
+
+
+def changed(**values: object) -> str:
+    return json.dumps({KEY: 1, **asdict(FACTS), **values})
+
+
+def without(name: str) -> str:
+    return json.dumps({key: value for key, value in {KEY: 1, **asdict(FACTS)}.items() if key != name})
+
+
+HOSTILE = {
+    "empty": ("", "has no comment: Text2Sign did not write it, or another program dropped it"),
+    "a caption": ("hello; spoken-to-signed (MIT)", "not of Text2Sign's sampler: 'hello; spoken"),
+    "of before": (json.dumps({"prompt": "hello", "seed": 1}), "not of Text2Sign's sampler"),
+    "a list": ("[1]", "not of Text2Sign's sampler"),
+    "a number": ("1", "not of Text2Sign's sampler"),
+    "deep": ("[" * 100_000, "not of Text2Sign's sampler"),
+    "a megabyte": (changed(prompt="x" * 2**20), "not of Text2Sign's sampler"),
+    "a number of 10,000 digits": (changed(seed=1).replace(': 1, "index"', f': {"9" * 10_000}, "index"'), "sampler"),
+    "twice": (FACTS.to_json()[:-1] + ', "seed": 3}', "not of Text2Sign's sampler"),
+    "NaN": (FACTS.to_json().replace("0.25", "NaN"), "not of Text2Sign's sampler"),
+    "endless": (changed(eta=0.25).replace("0.25", "1e999"), "eta=inf is outside its limits"),
+    "newer": (changed(**{KEY: 2}), "format 2, this version reads 1. Update"),
+    "no format": (changed(**{KEY: True}), "not of Text2Sign's sampler"),
+    "format 0": (changed(**{KEY: 0}), "not of Text2Sign's sampler"),
+    "unknown": (changed(colour="red"), "unknown 'colour' in its comment"),
+    "type": (changed(seed="42"), "seed='42' is str; wanted int"),
+    "truth": (changed(seed=True), "seed=True is bool; wanted int"),
+    "nothing": (changed(prompt=None), "prompt=None is NoneType; wanted str"),
+    "negative": (changed(index=-1), "index=-1 is outside its limits"),
+    "sampler": (changed(sampler="dpm"), "sampler='dpm' is unknown"),
+    "device": (changed(device="cuda:0"), "device='cuda:0' is unknown"),
+    "threads": (changed(num_threads=10**9), "num_threads=1000000000 is outside its limits"),
+    "batch": (changed(batch_size=10**9), "batch_size=1000000000 is outside its limits"),
+    "place": (changed(batch_position=3), "clip 3 of a batch of 3, counted from 0"),
+    "hash": (changed(checkpoint_sha256="0F" * 32), "wanted 64 hexadecimal digits"),
+    "unsaved hash": (changed(checkpoint_sha256_of="unsaved"), "wanted 64 hexadecimal digits"),
+    "escape": (changed(torch="2\x1b[31m\n2"), r"torch='2\x1b[31m\n2' is no plain text"),
+    "half a character": (changed(prompt="\ud83d"), r"prompt='\ud83d' is no plain text"),
+}
+
+
+@pytest.mark.parametrize(("comment", "found"), HOSTILE.values(), ids=HOSTILE)
+def test_a_comment_that_is_not_ours_is_refused_in_one_short_line(tmp_path: Path, comment: str, found: str) -> None:
+    path = with_comment(tmp_path, comment)
+    with pytest.raises(ProvenanceError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert found in message and message.startswith(str(path)) and message.isprintable()
+    assert len(message) < len(str(path)) + 400
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Provenance)])
+def test_every_fact_is_needed_and_checked(name: str) -> None:
+    with pytest.raises(ProvenanceError, match=f"lacks {name} in its comment"):
+        from_json(without(name), Path("clip.gif"))
+    with pytest.raises(ProvenanceError, match=rf"{name}=\[\] is list"):
+        from_json(changed(**{name: []}), Path("clip.gif"))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = with_comment(tmp_path, FACTS.to_json())
+    path.write_bytes(path.read_bytes().replace(b"thank you", b"thank \xff\xfeu"))
+    with pytest.raises(ProvenanceError, match=r"prompt='thank .udcff.udcfeu' is no plain text"):
+        read(path)
+
+
+# ---- Which weights --------------------------------------------------------------------------------------------------
+
+
+def test_a_sealed_file_is_known_by_its_seal_and_another_by_its_bytes(trained_checkpoint: Path, tmp_path: Path) -> None:
+    data = trained_checkpoint.read_bytes()
+    sealed = checkpoint_hash.hash_of(trained_checkpoint)
+    assert sealed == FileHash(data[-64:].decode(), "seal") and data[:-64].endswith(LABEL)
+    (tmp_path / "plain.pt").write_bytes(b"abc")
+    published = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, of "abc"
+    assert checkpoint_hash.hash_of(tmp_path / "plain.pt") == FileHash(published, "file")
+    assert checkpoint_hash.same_beside(tmp_path / "plain.pt", sealed) is None
+    for name in ("a.pt", "b.pt"):
+        (tmp_path / name).write_bytes(data)
+    assert checkpoint_hash.same_beside(tmp_path / "plain.pt", sealed) == tmp_path / "a.pt"
+
+
+@pytest.mark.parametrize("name", ["none.pt", "."])
+def test_no_file_has_no_hash(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match="See what there is: python main.py checkpoints"):
+        checkpoint_hash.hash_of(tmp_path / name)
+
+
+def test_previews_name_the_state_that_was_saved_at_their_step_or_none(here: Path, clips_folder: Path) -> None:
+    """Two epochs of 4 steps, previews after both, saved after the second only."""
+    epochs = {"NUM_EPOCHS": 2, "SAVE_EVERY_EPOCHS": 2, "SAMPLE_EVERY_EPOCHS": 1}
+    assert main(["train", *command_settings(here, clips_folder, **epochs)]) == 0
+    found = {facts.step: facts for facts in map(read, sorted(here.rglob("previews/*.gif")))}
+    assert {step: facts.checkpoint_sha256_of for step, facts in found.items()} == {4: "unsaved", 8: "seal"}
+    latest = here / "checkpoints" / "debug" / "latest_checkpoint.pt"
+    assert found[8].checkpoint_sha256 == checkpoint_hash.hash_of(latest).sha256
+    assert found[8].checkpoint == str(latest)
