@@ -5,7 +5,7 @@
 
 Reckoned: bytes that a step exchanges, from the model's own size; seconds, from these bytes and the bandwidths below,
 which are assumptions. Measured: one process against two (gloo, one thread each, the same clips in a step), and what
-drawing the noise of a whole step costs each process. ``docs/scaling.md`` explains the columns.
+drawing the noise of a whole step costs each process. ``docs/many_gpus.md`` explains the columns.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from utils.processes import world
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
     command = add_command(commands, "train", run, "train a model, or go on with --resume")
-    command.epilog = "On N GPUs of this machine: torchrun --nproc_per_node N main.py train (docs/scaling.md)"
+    command.epilog = "On N GPUs of this machine: torchrun --nproc_per_node N main.py train (docs/many_gpus.md)"
     command.add_argument(
         "--resume", nargs="?", const="", default=None, metavar="PATH",
         help="go on from the experiment's latest checkpoint, or from PATH",

@@ -6,7 +6,7 @@ every process runs this loop in step with the others; the first alone writes and
 
     python main.py train --preset demo
     python main.py train --preset demo --resume      # goes on after Ctrl-C, a crash, or with more epochs
-    torchrun --nproc_per_node 8 main.py train        # 8 GPUs; see docs/scaling.md
+    torchrun --nproc_per_node 8 main.py train        # 8 GPUs; see docs/many_gpus.md
 """
 
 from __future__ import annotations
