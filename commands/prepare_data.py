@@ -10,7 +10,7 @@ from pathlib import Path
 import config as settings
 from commands.common import add_command
 from config import ConfigError
-from utils.fingerspelling.letters import capital
+from utils.captions import capital
 
 
 def add(commands: argparse._SubParsersAction) -> None:

@@ -1,4 +1,4 @@
-"""What a caption asks for: its signs in order, and the surroundings that it shares with other captions.
+"""Captions: those of letters and spelled words are written here, and any is read: its signs and its surroundings.
 
     "letter A in Spanish Sign Language"  ->  ("letter A",) in "Spanish Sign Language"
     "spell c a b"                        ->  ("letter C", "letter A", "letter B") in "spelled with 3 letters"
@@ -11,9 +11,38 @@ that was never seen can still be named by what the others taught.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 SPELLING = "spell"  # first word of a caption that spells; single letters follow
+HOLD = 2 / 3  # of a letter's share of a spelled word's clip
+LANGUAGES = {  # ISO 639-3 code -> name; followed by "Sign Language"
+    "ase": "American",
+    "asq": "Austrian",
+    "bzs": "Brazilian",
+    "cse": "Czech",
+    "csq": "Croatian",
+    "eso": "Estonian",
+    "fsl": "French",
+    "gsg": "German",
+    "gss": "Greek",
+    "ise": "Italian",
+    "jos": "Jordanian",
+    "lls": "Lithuanian",
+    "mfs": "Mexican",
+    "psr": "Portuguese",
+    "sgg": "Swiss-German",
+    "ssp": "Spanish",
+    "svk": "Slovakian",
+    "swl": "Swedish",
+    "tsm": "Turkish",
+    "ukl": "Ukrainian",
+}
+TATWEEL = "\u0640"  # the Arabic stroke that joins a letter to the next one
+UNICODE_NAME = re.compile(r"(?P<script>[A-Z]+) (?:CAPITAL |SMALL )?LETTER (?P<letter>.+)")
 _LANGUAGE = re.compile(r"(?P<rest>.+) in (?P<language>\S.* Sign Language)")
 
 
@@ -23,6 +52,21 @@ class Asked:
 
     signs: tuple[str, ...]
     surroundings: str
+
+
+def letter_caption(letter: str, language: str) -> str:
+    """A clip's prompt, such as "letter A in American Sign Language"; ``language`` is a key of LANGUAGES."""
+    return f"{letter_name(letter)} in {LANGUAGES[language]} Sign Language"
+
+
+def word_caption(letters: Sequence[str], language: str | None = None) -> str:
+    """A spelled word's prompt, "spell c a b"; with commas where a letter's name has several words.
+
+    ``language`` is a key of LANGUAGES, None where the caption shall not tell it.
+    """
+    names = [spoken_letter(letter) for letter in letters]
+    text = f"{SPELLING} {(', ' if any(' ' in name for name in names) else ' ').join(names)}"
+    return f"{text} in {LANGUAGES[language]} Sign Language" if language else text
 
 
 def asked(caption: str) -> Asked:
@@ -52,3 +96,72 @@ def short_titles(captions: list[str]) -> list[str]:
     front = next((k for k in range(shortest) if len({w[k] for w in words}) > 1), shortest)
     back = next((k for k in range(shortest - front) if len({w[-1 - k] for w in words}) > 1), shortest - front)
     return [" ".join(w[front : len(w) - back]) for w in words]
+
+
+def letter_times(num_frames: int, num_letters: int) -> np.ndarray:
+    """(num_frames,) float64 in (0, num_letters): the moments of a word's frames, in letters, evenly over the clip."""
+    return (np.arange(num_frames) + 0.5) * num_letters / num_frames
+
+
+def letter_spans(num_letters: int, num_frames: int) -> list[slice]:
+    """The frames in which each letter of a word is held, ``num_letters`` slices of a clip of ``num_frames``.
+
+    None is empty, and each lies evenly around the middle of its letter's share.
+
+    Raises:
+        ValueError: fewer than two frames a letter, or no letter.
+    """
+    if num_letters < 1 or num_frames < 2 * num_letters:
+        raise ValueError(f"{num_frames} frames cannot show {num_letters} letters; wanted two for each")
+    times = letter_times(num_frames, num_letters)
+    spans = []
+    for letter in range(num_letters):
+        own = np.flatnonzero(np.abs(times - letter - 0.5) <= HOLD / 2 + 1e-9)
+        spans.append(slice(int(own[0]), int(own[-1]) + 1))
+    return spans
+
+
+def capital(letter: str) -> str:
+    """The capital form, one letter for one: Python's of "ß" would be "SS"."""
+    return letter.replace("ß", "ẞ").upper()
+
+
+def letter_name(letter: str) -> str:
+    """The letter in English words: "letter A", "double B", "digraph C H", "Cyrillic letter Zhe".
+
+    Capital and small forms have the same name; letters with and without an accent have different ones.
+    """
+    joined = len(letter) > 1 and letter.endswith(TATWEEL)
+    characters = letter.rstrip(TATWEEL) if joined else letter
+    names = [_character_name(character) for character in characters]
+    scripts = {script for script, _ in names}
+    script = f"{scripts.pop()} " if len(scripts) == 1 and scripts != {"Latin"} else ""
+    words = [word for _, word in names]
+    if len(words) == 1:
+        text = f"{script}letter {words[0]}"
+    elif len(words) == 2 and words[0] == words[1]:
+        text = f"{script}double {words[0]}"
+    else:
+        kind = {2: "digraph", 3: "trigraph"}.get(len(words), "letters")
+        text = f"{script}{kind} {' '.join(words)}"
+    return f"{text} joined to the next" if joined else text
+
+
+def spoken_letter(letter: str) -> str:
+    """One letter inside a spelled word's caption: "c", "o with diaeresis", "zhe"; distinct within a language."""
+    name = letter_name(letter)
+    return name.split("letter ", 1)[-1].lower()
+
+
+def _character_name(character: str) -> tuple[str, str]:
+    """("Latin", "O with diaeresis") of one character."""
+    name = unicodedata.name(character, f"U+{ord(character):04X}")
+    match = UNICODE_NAME.fullmatch(name)
+    if match is None:
+        return "", name.capitalize()
+    base, joint, accents = match["letter"].partition(" WITH ")
+    if base.startswith("SHARP "):
+        base = base.replace("SHARP", "sharp")  # "sharp S"
+    else:
+        base = base.title()
+    return match["script"].capitalize(), base + (joint + accents).lower()

@@ -19,8 +19,7 @@ from config import UserError
 from methods.evaluation.hand_crop import hand_crop
 from models.sign_recogniser import SignRecogniser
 from utils import runtime
-from utils.captions import asked
-from utils.fingerspelling.joining import letter_spans
+from utils.captions import asked, letter_spans
 from utils.video import frame_indices, resize_and_crop
 
 SIZE = 32  # px, height and width of what the recogniser sees

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import string
+import unicodedata
+from collections import defaultdict
 
+import numpy as np
 import pytest
 
-from utils.captions import Asked, asked, contests, short_titles
-from utils.fingerspelling.letters import LANGUAGES, caption, letter_name
+from utils.captions import (
+    HOLD,
+    LANGUAGES,
+    Asked,
+    asked,
+    contests,
+    letter_caption,
+    letter_name,
+    letter_spans,
+    letter_times,
+    short_titles,
+)
+from utils.fingerspelling.lexicon import lexicon_folder, read_index
 
 
 @pytest.mark.parametrize(
@@ -34,15 +49,20 @@ def test_a_caption_asks_for_its_signs_in_order(text: str, found: Asked) -> None:
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
 def test_every_caption_of_the_lexicon_is_read_back(language: str) -> None:
     for letter in string.ascii_uppercase:
-        found = asked(caption(letter, language))
+        found = asked(letter_caption(letter, language))
         assert found == Asked((letter_name(letter),), f"{LANGUAGES[language]} Sign Language")
 
 
 def test_a_contest_is_among_captions_of_the_same_surroundings() -> None:
-    spanish, german = caption("A", "ssp"), caption("A", "gsg")
-    more = [caption("B", "ssp"), "spell a b", "spell b a", "spell a b c", "hello"]
+    spanish, german = letter_caption("A", "ssp"), letter_caption("A", "gsg")
+    more = [letter_caption("B", "ssp"), "spell a b", "spell b a", "spell a b c", "hello"]
     found = contests([spanish, german, *more], [spanish, "spell a b", "hello", "bye"])
-    assert found == [[spanish, caption("B", "ssp")], ["spell a b", "spell b a"], ["bye", "hello"], ["bye", "hello"]]
+    assert found == [
+        [spanish, letter_caption("B", "ssp")],
+        ["spell a b", "spell b a"],
+        ["bye", "hello"],
+        ["bye", "hello"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -57,3 +77,76 @@ def test_a_contest_is_among_captions_of_the_same_surroundings() -> None:
 )
 def test_titles_lose_what_all_captions_share(captions: list[str], titles: list[str]) -> None:
     assert short_titles(captions) == titles
+
+
+def as_a_tokenizer_sees_it(text: str) -> str:
+    """Lower case without accents, as uncased BERT vocabularies normalise."""
+    decomposed = unicodedata.normalize("NFD", text.lower())
+    return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
+
+
+@pytest.mark.parametrize(
+    ("letter", "name"),
+    [
+        ("A", "letter A"),
+        ("Ö", "letter O with diaeresis"),
+        ("ö", "letter O with diaeresis"),
+        ("ẞ", "letter sharp S"),
+        ("ß", "letter sharp S"),
+        ("İ", "letter I with dot above"),
+        ("Đ", "letter D with stroke"),
+        ("bb", "double B"),
+        ("Ll", "double L"),
+        ("ÖÖ", "double O with diaeresis"),
+        ("Ch", "digraph C H"),
+        ("SCH", "trigraph S C H"),
+        ("Dž", "digraph D Z with caron"),
+        ("Α", "Greek letter Alpha"),
+        ("Ж", "Cyrillic letter Zhe"),
+        ("ب", "Arabic letter Beh"),
+        ("لا", "Arabic digraph Lam Alef"),
+        ("ئـ", "Arabic letter Yeh with hamza above joined to the next"),
+    ],
+)
+def test_letters_are_spelled_out_in_english(letter: str, name: str):
+    assert letter_name(letter) == name
+
+
+def test_a_caption_names_the_language():
+    assert letter_caption("A", "ase") == "letter A in American Sign Language"
+    assert letter_caption("CH", "ssp") == "digraph C H in Spanish Sign Language"
+
+
+def test_every_caption_of_a_language_stays_distinct_without_case_and_accents():
+    seen = defaultdict(set)
+    index = read_index(lexicon_folder())
+    for entry in index:
+        seen[entry.language].add(as_a_tokenizer_sees_it(entry.caption))
+    assert sum(map(len, seen.values())) == len(index) == 626
+    assert all(text.isascii() for texts in seen.values() for text in texts)
+
+
+def test_every_language_of_the_lexicon_has_a_name():
+    assert {entry.language for entry in read_index(lexicon_folder())} == set(LANGUAGES)
+    assert len(set(LANGUAGES.values())) == len(LANGUAGES) == 20
+
+
+def test_a_letters_frames_lie_evenly_around_the_middle_of_its_share():
+    for num_letters, num_frames in itertools.product(range(1, 9), range(2, 65)):
+        if num_frames < 2 * num_letters:
+            continue
+        spans = letter_spans(num_letters, num_frames)
+        times = letter_times(num_frames, num_letters)
+        assert len(spans) == num_letters and all(span.stop > span.start for span in spans)
+        assert all(a.stop <= b.start for a, b in itertools.pairwise(spans))
+        for letter, span in enumerate(spans):
+            off = times[span].mean() - (letter + 0.5)
+            assert abs(off) <= 0.5 * num_letters / num_frames + 1e-9  # half a frame
+            assert (np.abs(times[span] - letter - 0.5) <= HOLD / 2 + 1e-9).all()
+
+
+def test_spans_of_the_usual_sizes():
+    assert letter_spans(3, 16) == [slice(1, 4), slice(6, 10), slice(12, 15)]
+    assert letter_spans(4, 16) == [slice(1, 3), slice(5, 7), slice(9, 11), slice(13, 15)]
+    with pytest.raises(ValueError, match="5 frames cannot show 3 letters"):
+        letter_spans(3, 5)

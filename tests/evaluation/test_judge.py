@@ -12,7 +12,7 @@ from dataset import TextToSignDataset
 from methods.evaluation.judge import MOMENTS, SIZE, Judge, TooShortError, hands_are_coloured, signs_of, vary
 from methods.evaluation.judgement import train_judge
 from tests.conftest import moving_square, write_pair
-from utils.fingerspelling.joining import letter_spans
+from utils.captions import letter_spans
 
 
 def bar(index: int, *, shift: int = 0) -> np.ndarray:

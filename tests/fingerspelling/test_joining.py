@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
+from utils.captions import HOLD, letter_spans, letter_times
 from utils.fingerspelling import lexicon as fs
 from utils.fingerspelling.drawing import Points, mirror
 from utils.fingerspelling.joining import (
-    HOLD,
     MOVES,
     PALM,
     SHOULDERS,
@@ -19,8 +17,6 @@ from utils.fingerspelling.joining import (
     align_body,
     blend_hands,
     hold_of,
-    letter_spans,
-    letter_times,
     minimum_jerk,
     place_holds,
     points_at,
@@ -49,27 +45,6 @@ def same(a: Points, b: Points, *, atol: float = 1e-9) -> None:
 
 
 # ---- When ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_letters_frames_lie_evenly_around_the_middle_of_its_share():
-    for num_letters, num_frames in itertools.product(range(1, 9), range(2, 65)):
-        if num_frames < 2 * num_letters:
-            continue
-        spans = letter_spans(num_letters, num_frames)
-        times = letter_times(num_frames, num_letters)
-        assert len(spans) == num_letters and all(span.stop > span.start for span in spans)
-        assert all(a.stop <= b.start for a, b in itertools.pairwise(spans))
-        for letter, span in enumerate(spans):
-            off = times[span].mean() - (letter + 0.5)
-            assert abs(off) <= 0.5 * num_letters / num_frames + 1e-9  # half a frame
-            assert (np.abs(times[span] - letter - 0.5) <= HOLD / 2 + 1e-9).all()
-
-
-def test_spans_of_the_usual_sizes():
-    assert letter_spans(3, 16) == [slice(1, 4), slice(6, 10), slice(12, 15)]
-    assert letter_spans(4, 16) == [slice(1, 3), slice(5, 7), slice(9, 11), slice(13, 15)]
-    with pytest.raises(ValueError, match="5 frames cannot show 3 letters"):
-        letter_spans(3, 5)
 
 
 @pytest.mark.parametrize("word", ["CAB", "JAZ", "ZOO", "HELLO"])

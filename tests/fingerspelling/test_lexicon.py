@@ -197,3 +197,18 @@ def test_letters_are_given_one_by_one_or_as_a_range(text: str, letters: str) -> 
 def test_letters_that_make_no_sense_are_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match="--letters"):
         letter_set(text)
+
+
+@pytest.mark.parametrize(
+    ("letter", "language", "stem"),
+    [("A", "ase", "ase_A"), ("bb", "ise", "ise_BB"), ("Ö", "gsg", "gsg_O-with-diaeresis"), ("Ж", "ukl", "ukl_Zhe")],
+)
+def test_file_names_are_spelled_out_in_ascii(letter: str, language: str, stem: str):
+    assert fs.file_stem(letter, language) == stem
+
+
+def test_every_file_name_is_ascii_and_distinct_even_where_disks_ignore_case():
+    index = fs.read_index(fs.lexicon_folder())
+    stems = [entry.stem for entry in index]
+    assert len({stem.lower() for stem in stems}) == len(index)
+    assert all(stem.isascii() and stem.replace("-", "").replace("_", "").isalnum() for stem in stems)

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from utils.captions import letter_times
 from utils.fingerspelling import lexicon as fs
 from utils.fingerspelling import words as sw
-from utils.fingerspelling.joining import hold_of, letter_times, place_holds, word_points
+from utils.fingerspelling.joining import hold_of, place_holds, word_points
 from utils.video import read_gif
 
 SMALL = {"image_size": 16, "num_frames": 8, "fps": 8}

@@ -15,9 +15,9 @@ from itertools import groupby
 
 import numpy as np
 
+from utils.captions import HOLD
 from utils.fingerspelling.drawing import FRAME, Points
 
-HOLD = 2 / 3  # of a letter's share
 WAY = 1 - HOLD  # of a share, between two letters
 SHOULDERS = FRAME / 2, FRAME / 2  # units: where the middle between them goes
 SHOULDER_WIDTH = 200.0  # units
@@ -43,29 +43,6 @@ class Hold:
     def middle(self) -> float:
         """The frame in the middle of the hold."""
         return (self.start + self.end) / 2
-
-
-def letter_times(num_frames: int, num_letters: int) -> np.ndarray:
-    """(num_frames,) float64 in (0, num_letters): the moments of a word's frames, in letters, evenly over the clip."""
-    return (np.arange(num_frames) + 0.5) * num_letters / num_frames
-
-
-def letter_spans(num_letters: int, num_frames: int) -> list[slice]:
-    """The frames in which each letter of a word is held, ``num_letters`` slices of a clip of ``num_frames``.
-
-    None is empty, and each lies evenly around the middle of its letter's share.
-
-    Raises:
-        ValueError: fewer than two frames a letter, or no letter.
-    """
-    if num_letters < 1 or num_frames < 2 * num_letters:
-        raise ValueError(f"{num_frames} frames cannot show {num_letters} letters; wanted two for each")
-    times = letter_times(num_frames, num_letters)
-    spans = []
-    for letter in range(num_letters):
-        own = np.flatnonzero(np.abs(times - letter - 0.5) <= HOLD / 2 + 1e-9)
-        spans.append(slice(int(own[0]), int(own[-1]) + 1))
-    return spans
 
 
 def minimum_jerk(x: np.ndarray) -> np.ndarray:

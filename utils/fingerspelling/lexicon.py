@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from config import UserError
+from utils.captions import LANGUAGES, capital, letter_caption, letter_name
 from utils.fingerspelling.drawing import Points, PoseError, clean, crop_square, draw_clip
 from utils.fingerspelling.folder import LexiconReport, render_clips
-from utils.fingerspelling.letters import LANGUAGES, capital, caption, file_stem
 from utils.fingerspelling.variation import Variation, draw_variation, vary, vary_square
 from utils.video import frame_indices
 
@@ -60,7 +60,15 @@ class Entry:
 
     @property
     def caption(self) -> str:
-        return caption(self.letter, self.language)
+        return letter_caption(self.letter, self.language)
+
+
+def file_stem(letter: str, language: str) -> str:
+    """ASCII name of a clip's files, such as ``ase_A``, ``ssp_CH`` or ``gsg_O-with-diaeresis``."""
+    if letter.isascii() and letter.isalnum():
+        return f"{language}_{letter.upper()}"
+    words = [word for word in letter_name(letter).split() if word not in ("letter", "Arabic", "Cyrillic", "Greek")]
+    return f"{language}_{'-'.join(words)}"
 
 
 def render_lexicon(

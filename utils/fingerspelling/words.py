@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from config import UserError
+from utils.captions import LANGUAGES, letter_times, word_caption
 from utils.fingerspelling.drawing import Square, crop_square, draw_clip
 from utils.fingerspelling.folder import LexiconReport, render_clips
-from utils.fingerspelling.joining import Hold, hold_of, letter_times, place_holds, word_points
-from utils.fingerspelling.letters import LANGUAGES, file_stem, spoken_letter
+from utils.fingerspelling.joining import Hold, hold_of, place_holds, word_points
 from utils.fingerspelling.lexicon import (
     AS_IT_IS,
     Entry,
+    file_stem,
     lexicon_folder,
     read_index,
     read_points,
@@ -70,10 +71,7 @@ class SpelledWord:
 
     @property
     def caption(self) -> str:
-        """ "spell c a b"; with commas where a letter's name has several words."""
-        letters = [spoken_letter(letter) for letter in self.word]
-        text = f"spell {(', ' if any(' ' in letter for letter in letters) else ' ').join(letters)}"
-        return f"{text} in {LANGUAGES[self.language]} Sign Language" if self.named else text
+        return word_caption(self.word, self.language if self.named else None)
 
     @property
     def source(self) -> str:
