@@ -2,6 +2,7 @@
 
     "letter A in Spanish Sign Language"  ->  ("letter A",) in "Spanish Sign Language"
     "spell c a b"                        ->  ("letter C", "letter A", "letter B") in "spelled with 3 letters"
+    "spell Cyrillic zhe a"               ->  ("Cyrillic letter Zhe", "Cyrillic letter A") in "spelled with 2 letters"
     "hello"                              ->  ("hello",) in ""
 
 A prompt is ranked among captions of its own surroundings, and a recogniser names signs: so a letter of one language
@@ -10,6 +11,7 @@ that was never seen can still be named by what the others taught.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SPELLING = "spell"  # first word of a caption that spells; single letters follow
+SPELLING = "spell"  # first word of a caption that spells; the names of letters follow
 HOLD = 2 / 3  # of a letter's share of a spelled word's clip
 LANGUAGES = {  # ISO 639-3 code -> name; followed by "Sign Language"
     "ase": "American",
@@ -41,6 +43,7 @@ LANGUAGES = {  # ISO 639-3 code -> name; followed by "Sign Language"
     "tsm": "Turkish",
     "ukl": "Ukrainian",
 }
+SCRIPTS = ("Latin", "Arabic", "Cyrillic", "Greek")  # of the letters that are spelled
 TATWEEL = "\u0640"  # the Arabic stroke that joins a letter to the next one
 UNICODE_NAME = re.compile(r"(?P<script>[A-Z]+) (?:CAPITAL |SMALL )?LETTER (?P<letter>.+)")
 _LANGUAGE = re.compile(r"(?P<rest>.+) in (?P<language>\S.* Sign Language)")
@@ -60,12 +63,19 @@ def letter_caption(letter: str, language: str) -> str:
 
 
 def word_caption(letters: Sequence[str], language: str | None = None) -> str:
-    """A spelled word's prompt, "spell c a b"; with commas where a letter's name has several words.
+    """A spelled word's prompt: "spell c a b", "spell o with diaeresis, l", "spell Cyrillic zhe a".
 
-    ``language`` is a key of LANGUAGES, None where the caption shall not tell it.
+    Commas stand where a letter's name has several words. A script other than Latin is told, for letters of several
+    have one name. ``language`` is a key of LANGUAGES, None where the caption shall not tell it.
+
+    Raises:
+        ValueError: letters of several scripts, or of one that cannot be read back.
     """
-    names = [spoken_letter(letter) for letter in letters]
-    text = f"{SPELLING} {(', ' if any(' ' in name for name in names) else ' ').join(names)}"
+    scripts, names = zip(*map(_character_name, letters), strict=True)
+    if len(set(scripts)) > 1 or scripts[0] not in SCRIPTS:
+        raise ValueError(f"{''.join(letters)!r} is not spelled in one script; wanted one of {', '.join(SCRIPTS)}")
+    spoken = (", " if any(" " in name for name in names) else " ").join(names).lower()
+    text = f"{SPELLING} {spoken}" if scripts[0] == "Latin" else f"{SPELLING} {scripts[0]} {spoken}"
     return f"{text} in {LANGUAGES[language]} Sign Language" if language else text
 
 
@@ -73,12 +83,32 @@ def asked(caption: str) -> Asked:
     """What ``caption`` asks for; any caption asks for something, if only for itself."""
     match = _LANGUAGE.fullmatch(caption)
     rest, language = (match["rest"], match["language"]) if match else (caption, "")
-    first, *letters = rest.split()
-    if first == SPELLING and letters and all(len(letter) == 1 for letter in letters):
-        surroundings = f"spelled with {len(letters)} letters"
-        signs = tuple(f"letter {letter.upper()}" for letter in letters)
-        return Asked(signs, f"{surroundings} in {language}" if language else surroundings)
-    return Asked((rest,), language)
+    letters = _spelled(rest.removeprefix(f"{SPELLING} ")) if rest.startswith(f"{SPELLING} ") else ()
+    if not letters:
+        return Asked((rest,), language)
+    surroundings = f"spelled with {len(letters)} letters"
+    return Asked(tuple(map(letter_name, letters)), f"{surroundings} in {language}" if language else surroundings)
+
+
+def _spelled(text: str) -> tuple[str, ...]:
+    """The letters that ``text``, a word's caption after its first word, names; none where it is no such caption."""
+    first, _, rest = text.partition(" ")
+    script, text = (first.capitalize(), rest) if first.capitalize() in SCRIPTS else ("Latin", text)
+    for names in (text.split(",") if "," in text else text.split(), [text]):
+        letters = tuple(_letter_of(name.strip(), script) for name in names)
+        if letters and all(letters):
+            return letters
+    return ()
+
+
+def _letter_of(name: str, script: str) -> str:
+    """The inverse of ``_character_name``, whatever the case; empty where no letter has this name."""
+    if script == "Latin" and len(name) == 1:
+        return capital(name)
+    for kind in ("CAPITAL LETTER", "SMALL LETTER", "LETTER"):
+        with contextlib.suppress(KeyError):
+            return capital(unicodedata.lookup(f"{script} {kind} {name}"))
+    return ""
 
 
 def contests(captions: list[str], asked_for: list[str]) -> list[list[str]]:
@@ -145,12 +175,6 @@ def letter_name(letter: str) -> str:
         kind = {2: "digraph", 3: "trigraph"}.get(len(words), "letters")
         text = f"{script}{kind} {' '.join(words)}"
     return f"{text} joined to the next" if joined else text
-
-
-def spoken_letter(letter: str) -> str:
-    """One letter inside a spelled word's caption: "c", "o with diaeresis", "zhe"; distinct within a language."""
-    name = letter_name(letter)
-    return name.split("letter ", 1)[-1].lower()
 
 
 def _character_name(character: str) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import string
 import unicodedata
 from collections import defaultdict
 
@@ -21,8 +20,10 @@ from utils.captions import (
     letter_spans,
     letter_times,
     short_titles,
+    word_caption,
 )
 from utils.fingerspelling.lexicon import lexicon_folder, read_index
+from utils.fingerspelling.words import SpelledWord, normalise
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,17 @@ from utils.fingerspelling.lexicon import lexicon_folder, read_index
             "spell h i in German Sign Language",
             Asked(("letter H", "letter I"), "spelled with 2 letters in German Sign Language"),
         ),
+        (
+            "spell o with diaeresis, l",
+            Asked(("letter O with diaeresis", "letter L"), "spelled with 2 letters"),
+        ),
+        ("spell dotless i", Asked(("letter I",), "spelled with 1 letters")),
+        (
+            "spell Cyrillic zhe a in Ukrainian Sign Language",
+            Asked(("Cyrillic letter Zhe", "Cyrillic letter A"), "spelled with 2 letters in Ukrainian Sign Language"),
+        ),
         ("spell", Asked(("spell",), "")),
-        ("spell check", Asked(("spell check",), "")),
+        ("spell check it", Asked(("spell check it",), "")),
         ("in Spanish Sign Language", Asked(("in Spanish Sign Language",), "")),
     ],
 )
@@ -46,11 +56,44 @@ def test_a_caption_asks_for_its_signs_in_order(text: str, found: Asked) -> None:
     assert asked(text) == found
 
 
+def alphabet(language: str) -> list[str]:
+    """The lexicon's letters of a language, those of several characters among them."""
+    return [entry.letter for entry in read_index(lexicon_folder()) if entry.language == language]
+
+
 @pytest.mark.parametrize("language", sorted(LANGUAGES))
-def test_every_caption_of_the_lexicon_is_read_back(language: str) -> None:
-    for letter in string.ascii_uppercase:
+def test_every_letter_of_the_lexicon_is_read_back(language: str) -> None:
+    for letter in alphabet(language):
         found = asked(letter_caption(letter, language))
         assert found == Asked((letter_name(letter),), f"{LANGUAGES[language]} Sign Language")
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_every_spelled_word_is_read_as_the_letters_it_was_written_from_and_written_again(language: str) -> None:
+    """Alone, in all pairs and in words, with the language told and without: what is read are the signs of letters."""
+    letters = {letter_name(letter): normalise(letter, language) for letter in alphabet(language) if len(letter) == 1}
+    signs = list(letters)
+    words = [
+        *itertools.product(signs),
+        *itertools.product(signs, repeat=2),
+        *zip(signs[:-2], signs[1:-1], signs[2:], strict=True),
+    ]
+    words += [tuple(signs), tuple(reversed(signs))]
+    for word, named in itertools.product(words, (False, True)):
+        caption = SpelledWord(language, "".join(letters[sign] for sign in word), (), named=named).caption
+        found = asked(caption)
+        assert found.signs == word, caption
+        assert found.surroundings == f"spelled with {len(word)} letters" + (
+            f" in {LANGUAGES[language]} Sign Language" if named else ""
+        )
+        again = SpelledWord(language, "".join(letters[sign] for sign in found.signs), (), named=named)
+        assert again.caption == caption
+
+
+def test_letters_of_another_script_or_of_several_are_not_spelled() -> None:
+    for letters in ("aж", "א", "a1"):
+        with pytest.raises(ValueError, match="is not spelled in one script; wanted one of Latin, Arabic"):
+            word_caption(letters)
 
 
 def test_a_contest_is_among_captions_of_the_same_surroundings() -> None:

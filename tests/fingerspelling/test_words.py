@@ -120,9 +120,9 @@ def test_letters_beyond_a_to_z_have_names_of_their_own(tmp_path: Path):
     assert (word.stem, word.caption) == ("gsg_O-with-diaeresis_L", "spell o with diaeresis, l")
     assert (plain.stem, plain.caption) == ("gsg_OL", "spell o l")
     (cyrillic,), _ = sw.select_words(word_list(tmp_path, "Жук"), index, ["ukl"], num_frames=16)
-    assert (cyrillic.stem, cyrillic.caption) == ("ukl_Zhe_U_Ka", "spell zhe u ka")
+    assert (cyrillic.stem, cyrillic.caption) == ("ukl_Zhe_U_Ka", "spell Cyrillic zhe u ka")
     (greek,), _ = sw.select_words(word_list(tmp_path, "νους"), index, ["gss"], num_frames=16)
-    assert greek.caption == "spell nu omicron upsilon sigma"
+    assert greek.caption == "spell Greek nu omicron upsilon sigma"
 
 
 def test_turkish_keeps_its_two_letters_i_apart(tmp_path: Path):

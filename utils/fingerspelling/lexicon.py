@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from config import UserError
-from utils.captions import LANGUAGES, capital, letter_caption, letter_name
+from utils.captions import LANGUAGES, SCRIPTS, capital, letter_caption, letter_name
 from utils.fingerspelling.drawing import Points, PoseError, clean, crop_square, draw_clip
 from utils.fingerspelling.folder import LexiconReport, render_clips
 from utils.fingerspelling.variation import Variation, draw_variation, vary, vary_square
@@ -67,7 +67,7 @@ def file_stem(letter: str, language: str) -> str:
     """ASCII name of a clip's files, such as ``ase_A``, ``ssp_CH`` or ``gsg_O-with-diaeresis``."""
     if letter.isascii() and letter.isalnum():
         return f"{language}_{letter.upper()}"
-    words = [word for word in letter_name(letter).split() if word not in ("letter", "Arabic", "Cyrillic", "Greek")]
+    words = [word for word in letter_name(letter).split() if word not in ("letter", *SCRIPTS)]
     return f"{language}_{'-'.join(words)}"
 
 

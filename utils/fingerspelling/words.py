@@ -71,7 +71,8 @@ class SpelledWord:
 
     @property
     def caption(self) -> str:
-        return word_caption(self.word, self.language if self.named else None)
+        letters = self.word.replace("i", "İ") if self.language == "tsm" else self.word  # "i" is the name of I alone
+        return word_caption(letters, self.language if self.named else None)
 
     @property
     def source(self) -> str:
