@@ -24,6 +24,8 @@ VERSION = "0.2.0"  # of Text2Sign; pyproject.toml says the same
 class UserError(Exception):
     """A mistake that the user can mend. ``main`` prints it as one line and exits with code 2."""
 
+    of_this_process = False  # of many; what all of them have, the first alone tells
+
 
 class ConfigError(UserError):
     """A setting that does not exist, has the wrong type, or lies outside its limits."""

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except UserError as error:
-        if speaks():  # under torchrun all of this machine have it, or it was told already
+        if speaks() or error.of_this_process:  # under torchrun all of this machine have it, but for that
             print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -85,7 +85,7 @@ def verify(preset: str, assignments: list[str], report: Report) -> Config:
     encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH)
     report.passed(f"{config.TEXT_ENCODER}, {readiness.check_frozen(encoder):,} parameters, frozen")
 
-    with readiness.enough_memory():
+    with runtime.enough_memory(SMALLER):
         verify_model(config, data, rows, encoder=encoder, device=device, dtype=dtype, report=report)
     return config
 
@@ -136,6 +136,7 @@ def verify_model(
     report.passed(f"another caption changes the output by {change:.2g} of its deviation, the same by {again:.2g}")
 
 
+SMALLER = "Take a smaller model (--preset small, or a lower IMAGE_SIZE), or a device that nothing else is using."
 LOAD_AGAIN = (
     "The file's output layer is empty, or was not loaded. Get the file again (pretrained/README.md), or train from "
     "scratch: --set TINYFUSION_INIT=scratch"

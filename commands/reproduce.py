@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from methods.sampling import reproduce
     from utils.gif import read_comment
+    from utils.runtime import enough_memory
     from utils.video import encode_gif, read_gif, write_atomically
 
     frames, data = read_gif(file)[0], file.read_bytes()
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if changed := reproduce.surroundings(facts, loaded):
         print(f"note: bits may differ, since the surroundings do: {', '.join(changed)}", file=sys.stderr)
     total = facts.num_steps * facts.batch_size
-    with tqdm(total=total, desc="sampling", unit="clip step", dynamic_ncols=True) as bar:
+    cure = f"The clip was made in a batch of {facts.batch_size}, so only a larger device can make its bits again."
+    with enough_memory(cure), tqdm(total=total, desc="sampling", unit="clip step", dynamic_ncols=True) as bar:
         clip = reproduce.make_again(loaded, facts, bar.update)
     again = encode_gif(clip, fps=facts.fps, comment=read_comment(file))
     same = again == data

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = _load(args, process)
     from methods.sampling.generate import Request
     from methods.sampling.queue import make_queue
+    from utils.runtime import enough_memory
 
     config = loaded.config
     requests = [Request(prompt, config.SEED, index) for prompt in given.prompts for index in range(args.num_samples)]
@@ -71,10 +72,12 @@ def run(args: argparse.Namespace) -> int:
     name = str(folder) if process.size == 1 else f"{folder}, process {process.rank + 1} of {process.size}"
     _tell_before(given, todo, name, process)
     try:
-        num_written, whole = _work(loaded, todo, is_first=process.is_first)
+        with enough_memory(
+            f"Lower --batch_size (now {args.batch_size}); finished clips stay, and it goes on from them."
+        ):
+            num_written, whole = _work(loaded, todo, is_first=process.is_first)
     except UserError as error:
-        if process.local_rank:  # the first one's is told by ``main``; of the others each has its own
-            print(f"error: {name}: {error}", file=sys.stderr)
+        error.of_this_process = True  # each has its own clips
         raise
     if whole:
         print(f"{name}: {num_written:,} clips written, {todo.num_kept:,} skipped", file=sys.stderr)

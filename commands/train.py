@@ -10,6 +10,11 @@ from commands.common import add_command, config_of
 from config import Config
 from utils.processes import world
 
+SMALLER = (
+    "Lower BATCH_SIZE, and raise GRADIENT_ACCUMULATION_STEPS as much, or TINYFUSION_FRAME_CHUNK_SIZE; "
+    "python main.py plan says what each saves. The last checkpoint is as it was: go on with --resume."
+)
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
@@ -25,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     """Train to the end; 130 after an interruption, as shells expect. Under torchrun this is one of many processes."""
     config = config_of(args)
     from utils.process_group import joined, only_first_speaks
-    from utils.runtime import device_of
+    from utils.runtime import device_of, enough_memory
 
-    with joined(device_of(config)), only_first_speaks():
+    with enough_memory(SMALLER), joined(device_of(config)), only_first_speaks():
         return _train(args, config)
 
 

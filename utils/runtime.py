@@ -6,13 +6,15 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from config import Config, ConfigError
+from config import Config, ConfigError, UserError
 from utils.processes import World, world
 
 CONTAINER_LIMITS = tuple(
@@ -149,6 +151,38 @@ def memory_bytes(device: torch.device) -> int:
 
 def _read_text(path: Path) -> str:
     return path.read_text().strip() if path.is_file() else ""
+
+
+class MemoryFullError(UserError):
+    """The device or the host has less memory than was asked for."""
+
+    of_this_process = True
+
+
+@contextlib.contextmanager
+def enough_memory(cure: str) -> Iterator[None]:
+    """Full memory, on whatever device, is a mistake that the user can mend; ``cure`` says how, as a sentence.
+
+    Raises:
+        MemoryFullError: in the place of what torch (CUDA, MPS, its CPU allocator) or Python raise.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_full(error):
+            raise
+        asked = re.search(r"tried to allocate ([\d.]+) (\w+)", str(error), re.IGNORECASE)
+        number, unit = asked.groups() if asked else ("", "")
+        size = f"{int(number) / 2**30:,.2f} GiB" if unit == "bytes" else f"{number} {unit}"
+        found = f"{size} more were wanted at once" if asked else "no more was to be had"
+        raise MemoryFullError(f"The memory is full: {found}. {cure}") from error
+
+
+def _is_full(error: RuntimeError | MemoryError) -> bool:
+    """The CPU's allocator (``can't allocate``, on Windows ``not enough memory``) and MPS have no type of their own."""
+    words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")  # the last: cuBLAS, cuDNN
+    full = (torch.OutOfMemoryError, MemoryError)
+    return isinstance(error, full) or any(word in str(error) for word in words)
 
 
 def synchronise(device: torch.device) -> None:

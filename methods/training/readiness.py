@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -271,22 +271,6 @@ def check_text(model: Text2Sign, example: Example, output: Tensor, *, architectu
 
 
 UNSTABLE = "Try --set MIXED_PRECISION=no, or a lower LEARNING_RATE."
-
-
-@contextlib.contextmanager
-def enough_memory() -> Iterator[None]:
-    """A GPU that is too small is a mistake that the user can mend.
-
-    Raises:
-        CheckError: instead of torch's own error.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise CheckError(
-            f"The GPU's memory is full: {str(error).split('. ')[0]}. Wanted a smaller model (--preset small, or a "
-            "lower IMAGE_SIZE), or a GPU that nothing else is using."
-        ) from error
 
 
 def _largest(gradient: Tensor | None) -> float:

@@ -294,9 +294,3 @@ def test_the_example_has_two_different_captions_even_where_the_data_has_one(
         assert example.text.tokens.shape == example.other.tokens.shape and not example.text.pooled.equal(
             example.other.pooled
         )
-
-
-def test_a_full_gpu_is_told_in_a_line() -> None:
-    with pytest.raises(CheckError, match="^The GPU's memory is full: CUDA out of memory. Wanted a smaller model"):
-        with readiness.enough_memory():
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
