@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from config import Config
 from utils.clip_cache import ClipCache
-from utils.gif import read_bytes
+from utils.gif import decode_gif, read_bytes
 from utils.split import DatasetError
-from utils.video import VideoError, batch_from_uint8, decode_gif, fit_clip
+from utils.video import VideoError, batch_from_uint8, fit_clip
 
 MAX_CAPTION_BYTES = 10_000  # a caption is a sentence; anything longer is another file by mistake
 STATISTICS_VALUES = 2**18  # of clips at a time, when statistics are taken: 2 MB in float64, which the processor caches

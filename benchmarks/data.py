@@ -22,7 +22,7 @@ from benchmarks.machine import write_result
 from config import make_config
 from dataset import TextToSignDataset
 from methods.trainer import Trainer
-from utils.video import write_gif
+from utils.gif import write_gif
 
 FRAMES, SIZE = 16, 64
 BATCHES = (1, 4, 32)

@@ -38,7 +38,7 @@ from benchmarks.machine import write_result
 from config import Config, make_config
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.file import latest_path
-from utils.video import write_gif
+from utils.gif import write_gif
 
 ROOT = Path(__file__).parent.parent
 STATE = ("epoch", "batch", "step", "skipped_steps", "model", "ema", "optimizer", "scaler")

@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from methods.sampling import reproduce
-    from utils.gif import read_comment
+    from utils.gif import encode_gif, read_comment, read_gif
     from utils.runtime import enough_memory
-    from utils.video import encode_gif, read_gif, write_atomically
+    from utils.video import write_atomically
 
     frames, data = read_gif(file)[0], file.read_bytes()
     reproduce.check_weights(facts, checkpoint, file)
@@ -73,7 +73,7 @@ def _check_arguments(args: argparse.Namespace, file: Path, output: Path) -> None
 def _how(output: Path, wanted: np.ndarray) -> str:
     """In what the clip that was written is not ``wanted`` (F, H, W, 3) uint8."""
     from methods.sampling.reproduce import compare
-    from utils.video import read_gif
+    from utils.gif import read_gif
 
     found = read_gif(output)[0]
     if found.shape != wanted.shape:

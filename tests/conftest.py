@@ -16,7 +16,7 @@ import torch
 from config import Config, make_config
 from models.text_encoder import TextEncoder
 from presets import PACKAGED_ENCODER
-from utils.video import write_gif
+from utils.gif import write_gif
 
 CAPTIONS = ("hello", "thank you", "yes", "no", "good morning", "please help me", "where is the station", "water")
 COLOURS = (

@@ -1,20 +1,75 @@
-"""The blocks that a GIF file consists of, walked without decoding a pixel; ``utils/video.py`` reads and writes GIFs."""
+"""GIF files: their blocks, what stands in them beside the pixels, reading and writing.
+
+Pillow's own animated writer merges identical frames and shares one poor palette, so the writer here encodes every frame
+by itself and joins the pieces; what was written comes back with the frames it had.
+"""
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import UserError
+import numpy as np
+from PIL import Image
+
+from utils.video import VideoError, check_frames, write_atomically
 
 MAX_SIDE = 4096  # px, of a clip that is read
 MAX_FRAMES = 10_000
 MAX_PIXELS = 2**28  # of all frames together: 0.8 GB as RGB
+MAX_FPS = 50  # players show frames shorter than 20 ms at 100 ms
+DAMAGED = (OSError, EOFError, SyntaxError, ValueError, IndexError, struct.error)  # what Pillow raises on a bad file
 
 
-class VideoError(UserError):
-    """A clip that cannot be read, written or converted."""
+# ---- Reading --------------------------------------------------------------------------------------------------------
+
+
+def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
+    """``decode_gif`` of a file.
+
+    Raises:
+        VideoError: as ``decode_gif``, or the file cannot be read.
+    """
+    return decode_gif(path, read_bytes(path))
+
+
+def decode_gif(path: Path, data: bytes) -> tuple[np.ndarray, list[int]]:
+    """(F, H, W, 3) uint8 as a player shows the frames, over white, and the delay of each in ms (0 if none is given).
+
+    ``data`` is what the file at ``path`` holds; errors name the path.
+
+    Raises:
+        VideoError: not a GIF, empty, cut short, damaged, or too large to be opened safely.
+    """
+    outline = scan(path, data)
+    width, height, delays = outline.width, outline.height, outline.delays
+    check_extent(path, len(delays), height, width)
+    frames = np.empty((len(delays), height, width, 3), dtype=np.uint8)
+    white = Image.new("RGBA", (width, height), (255, 255, 255, 255))
+    index = 0
+    try:
+        with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
+            for index in range(len(frames)):
+                image.seek(index)
+                layer = image.convert("RGBA").crop((0, 0, width, height))
+                frames[index] = np.asarray(Image.alpha_composite(white, layer))[..., :3]
+    except DAMAGED as error:
+        found = f"frame {index + 1} of {len(frames)} cannot be decoded ({error})"
+        raise VideoError(f"{path}: {found}; wanted a whole GIF.") from error
+    return frames, delays
+
+
+def read_comment(path: Path) -> str:
+    """The first comment of a GIF, of any length; empty without one.
+
+    Bytes that are no UTF-8 become lone surrogates, which no text holds.
+
+    Raises:
+        VideoError: as ``scan``, or the file cannot be read.
+    """
+    return scan(path, read_bytes(path)).comment.decode("utf-8", "surrogateescape")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -27,15 +82,76 @@ def read_bytes(path: Path) -> bytes:
         raise VideoError(f"{path} cannot be read: {error.strerror or error}; wanted a GIF file.") from error
 
 
-def read_comment(path: Path) -> str:
-    """The first comment of a GIF, of any length; empty without one.
+# ---- Writing --------------------------------------------------------------------------------------------------------
 
-    Bytes that are no UTF-8 become lone surrogates, which no text holds.
+
+def write_gif(path: Path, frames: np.ndarray, *, fps: int, comment: str = "") -> None:
+    """``encode_gif`` into a file that appears whole or not at all.
 
     Raises:
-        VideoError: as ``scan``, or the file cannot be read.
+        VideoError: as ``encode_gif``, or a disk that refuses.
     """
-    return scan(path, read_bytes(path)).comment.decode("utf-8", "surrogateescape")
+    write_atomically(path, encode_gif(frames, fps=fps, comment=comment))
+
+
+def encode_gif(frames: np.ndarray, *, fps: int, comment: str = "") -> bytes:
+    """(F, H, W, 3) uint8 -> a GIF of exactly F opaque frames that loops for ever; the same bytes every time.
+
+    Each frame has a palette of its own: exact up to 256 colours, fitted beyond. Delays lie on the format's 10 ms grid,
+    their sum within 5 ms of F / fps seconds.
+
+    Raises:
+        VideoError: other frames, ``fps`` outside 1-50, or a side above 4,096 px.
+    """
+    check_frames(frames)
+    num_frames, height, width = frames.shape[:3]
+    if not 1 <= fps <= MAX_FPS:
+        raise VideoError(f"The clip asks for {fps} frames per second; wanted 1 to {MAX_FPS}.")
+    check_extent("The clip", num_frames, height, width)
+    parts = [b"GIF89a", struct.pack("<HHBBB", width, height, 0x70, 0, 0), b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"]
+    if comment:
+        parts.append(b"\x21\xfe" + sub_blocks(comment.encode("utf-8")))
+    for frame, delay in zip(frames, frame_delays(num_frames, fps=fps), strict=True):
+        control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0x04, delay // 10, 0, 0)  # keep, nothing transparent
+        parts.append(control + _encode_frame(frame))
+    return b"".join(parts) + b"\x3b"
+
+
+def frame_delays(num_frames: int, *, fps: int) -> list[int]:
+    """Milliseconds of each frame, multiples of 10 whose running sum stays within 5 ms of the true time."""
+    ends = [(200 * i + fps - 1) // (2 * fps) for i in range(num_frames + 1)]  # 10 ms, to the nearest, halves down
+    return [10 * (end - start) for start, end in zip(ends, ends[1:], strict=False)]
+
+
+def _encode_frame(frame: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 -> image descriptor, local palette and LZW data of one opaque frame.
+
+    Pillow compresses it as a GIF of one frame; its blocks are taken over, with the palette moved into the frame.
+    """
+    buffer = io.BytesIO()
+    _index_colours(frame).save(buffer, format="GIF", optimize=False, interlace=False)
+    data = buffer.getvalue()
+    palette_end = 13 + palette_bytes(data[10])
+    at = palette_end
+    while data[at] == 0x21:
+        at = skip_sub_blocks(data, at + 2)
+    flags = 0x80 | (data[10] & 0x07)
+    pixels = data[at + 10 : skip_sub_blocks(data, at + 11)]
+    return data[at : at + 9] + bytes([flags]) + data[13:palette_end] + pixels
+
+
+def _index_colours(frame: np.ndarray) -> Image.Image:
+    """(H, W, 3) uint8 -> palette image: exact up to 256 colours, else median cut refined by k-means, not dithered."""
+    packed = (frame.astype(np.uint32) << np.array([16, 8, 0], dtype=np.uint32)).sum(axis=2, dtype=np.uint32)
+    colours, index = np.unique(packed, return_inverse=True)
+    if len(colours) > 256:
+        return Image.fromarray(np.ascontiguousarray(frame)).quantize(256, Image.Quantize.MEDIANCUT, kmeans=4)
+    image = Image.fromarray(index.reshape(packed.shape).astype(np.uint8))
+    image.putpalette(np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.uint8).tobytes())
+    return image
+
+
+# ---- Blocks ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from config import UserError
+from utils.gif import encode_gif
 from utils.processes import world
-from utils.video import encode_gif, write_atomically
+from utils.video import write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -32,8 +32,9 @@ from methods.evaluation.retrieval import score_retrieval
 from methods.sampling.generate import LoadedModel, Request, generate, path_text, provenances, sampling_settings
 from utils import runtime
 from utils.captions import asked, contests, short_titles
+from utils.contact_sheet import contact_sheet
+from utils.gif import write_gif
 from utils.split import SplitError, split, without_copies
-from utils.video import contact_sheet, write_gif
 
 FORMAT = 2  # of evaluation.json
 MAX_CANDIDATES = 64  # captions of a ranking

@@ -9,8 +9,8 @@ from itertools import zip_longest
 
 import numpy as np
 
+from utils.gif import encode_gif
 from utils.html_tags import Html, join, tag
-from utils.video import encode_gif
 
 MAX_PAIRS = 64
 MAX_GENERATED = 4  # clips of one pair, beside its first real one

@@ -25,7 +25,8 @@ from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.hash import load_hashed
 from utils.checkpoints.seal import UNSAVED, FileHash
-from utils.video import to_uint8, write_gif
+from utils.gif import write_gif
+from utils.video import to_uint8
 
 BATCH_SIZE = 8  # clips at a time
 

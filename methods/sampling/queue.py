@@ -25,9 +25,9 @@ from methods.sampling.generate import (
     sampling_settings,
 )
 from methods.sampling.provenance import DECIDES, Provenance, ProvenanceError, shown
-from utils.gif import VideoError
+from utils.gif import read_gif, write_gif
 from utils.processes import World
-from utils.video import read_gif, write_gif
+from utils.video import VideoError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from config import Config
 from dataset import TextToSignDataset
 from methods.sampling.generate import LoadedModel, Request, generate, provenances, sampling_settings, write_clips
 from utils.captions import short_titles
-from utils.video import contact_sheet
+from utils.contact_sheet import contact_sheet
 
 SIDE = 128  # px, at least, of a clip in a comparison
 MAX_TITLE = 24  # characters of a caption: what a card of TensorBoard shows

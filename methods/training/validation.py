@@ -20,7 +20,8 @@ from diffusion.text2sign import Text2Sign
 from methods.evaluation.ranking import noise_levels
 from models.text_encoder import TextEncoder
 from utils import runtime
-from utils.video import contact_sheet, to_uint8
+from utils.contact_sheet import contact_sheet
+from utils.video import to_uint8
 
 PICTURED_LEVELS = (0, 3, 6)  # of the noise levels
 PICTURE_SIDE = 64  # px, at least, of a cell: a card of TensorBoard shows five beside each other as they are

@@ -17,7 +17,7 @@ from config import make_config
 from main import main
 from methods.trainer import Trainer
 from tests.conftest import command_settings, files_below
-from utils.video import read_gif
+from utils.gif import read_gif
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("plan", "train", "sample", "reproduce", "evaluate", "prepare-data", "config", "checkpoints", "fix-config")

@@ -28,9 +28,8 @@ from methods.sampling.provenance import read
 from methods.sampling.queue import Queue, make_queue, work
 from tests.conftest import files_below, moving_square
 from utils.checkpoints import file as checkpoint
-from utils.gif import read_comment
+from utils.gif import read_comment, read_gif, write_gif
 from utils.processes import World
-from utils.video import read_gif, write_gif
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ("yes", "where is the station now please", "thank you", "No!", "good morning", "water", "gr\u00fc\u00df dich")

@@ -14,7 +14,7 @@ from config import ConfigError
 from utils.fingerspelling import lexicon as fs
 from utils.fingerspelling.drawing import PoseError
 from utils.fingerspelling.folder import MANIFEST
-from utils.video import read_gif
+from utils.gif import read_gif
 
 SMALL = {"image_size": 16, "num_frames": 4, "fps": 8}
 

@@ -13,7 +13,7 @@ from utils.captions import letter_times
 from utils.fingerspelling import lexicon as fs
 from utils.fingerspelling import words as sw
 from utils.fingerspelling.joining import hold_of, place_holds, word_points
-from utils.video import read_gif
+from utils.gif import read_gif
 
 SMALL = {"image_size": 16, "num_frames": 8, "fps": 8}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

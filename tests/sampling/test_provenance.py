@@ -16,8 +16,8 @@ from tests.conftest import command_settings, moving_square
 from utils.checkpoints import hash as checkpoint_hash
 from utils.checkpoints.file import CheckpointError
 from utils.checkpoints.seal import LABEL, UNSAVED, FileHash
-from utils.gif import VideoError, read_comment
-from utils.video import write_gif
+from utils.gif import read_comment, write_gif
+from utils.video import VideoError
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = Provenance(

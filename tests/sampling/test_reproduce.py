@@ -20,7 +20,7 @@ from methods.sampling.reproduce import Difference, compare
 from tests.conftest import files_below, moving_square
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.hash import hash_of
-from utils.video import read_gif, write_gif
+from utils.gif import read_gif, write_gif
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ("yes", "where is the station now please", "thank you")

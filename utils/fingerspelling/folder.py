@@ -19,7 +19,8 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.fingerspelling.drawing import PoseError
-from utils.video import write_atomically, write_gif
+from utils.gif import write_gif
+from utils.video import write_atomically
 
 RENDERER_VERSION = 2  # raised whenever the same points give other files
 MANIFEST = "fingerspelling.json"
