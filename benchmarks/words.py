@@ -15,17 +15,19 @@ import argparse
 import json
 import string
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.machine import ROOT, newest_report, run_command, write_result
 from config import make_config
-from utils.fingerspelling.words import make_words
-from utils.runtime import generator
+from utils.runtime import derive_seed, generator
 
 NUM_WORDS, LENGTH, HELD_OUT = 1000, 3, 40
 SEED = 0
+TRIES_PER_WORD = 2000  # of exchanging letters, before making words gives up
 
 
 def split_words() -> tuple[list[str], list[str]]:
@@ -46,6 +48,49 @@ def prepare(folder: Path) -> Path:
     names = [f"ase_words/ase_{word.upper()}" for word in held_out]
     path.write_text(json.dumps({"seed": SEED, "held_out": names}, indent=1) + "\n")
     return path
+
+
+def make_words(num_words: int, length: int, *, letters: str, seed: int) -> list[str]:
+    """Random words, a pure function: none twice, each letter within one of equally often at each position.
+
+    ``letters``: the alphabet, each once. No letter follows itself. Ask for well below all possible words: the
+    last few cannot always be had with letters equally often.
+
+    Raises:
+        ValueError: a number below 1, a letter given twice, or more words than there are or can be found.
+    """
+    if num_words < 1 or length < 1 or len(set(letters)) != len(letters) or not letters:
+        found = f"{num_words} words of {length} letters from {letters!r}"
+        raise ValueError(f"{found}; wanted at least 1 of each, and every letter once.")
+    possible = len(letters) * (len(letters) - 1) ** (length - 1)
+    if num_words > possible:
+        raise ValueError(f"{num_words} words of {length} letters are asked for; {letters!r} gives {possible}.")
+    rng = np.random.default_rng(derive_seed(seed, "words", letters, length))
+    rows = np.stack([_column(rng, num_words, len(letters)) for _ in range(length)], axis=1)
+    for _ in range(TRIES_PER_WORD * num_words):
+        bad = _bad_rows(rows)
+        if not bad:
+            return ["".join(letters[i] for i in row) for row in rows]
+        row, other, at = rng.choice(bad), rng.integers(num_words), rng.integers(length)
+        rows[[row, other], at] = rows[[other, row], at]
+        if len(_bad_rows(rows)) > len(bad):
+            rows[[row, other], at] = rows[[other, row], at]
+    raise ValueError(f"{num_words} words of {length} letters from {letters!r} cannot be found; ask for fewer.")
+
+
+def _column(rng: np.random.Generator, num_words: int, num_letters: int) -> np.ndarray:
+    """(num_words,): letters as often as each other, up to one, in random order."""
+    rounds = [rng.permutation(num_letters) for _ in range(-(-num_words // num_letters))]
+    return rng.permutation(np.concatenate(rounds)[:num_words])
+
+
+def _bad_rows(rows: np.ndarray) -> Sequence[int]:
+    """Rows that repeat an earlier one, or have a letter that follows itself."""
+    first = np.unique(rows, axis=0, return_index=True)[1]
+    bad = np.ones(len(rows), dtype=bool)
+    bad[first] = False
+    bad |= (rows[:, 1:] == rows[:, :-1]).any(axis=1)
+    return np.flatnonzero(bad).tolist()
 
 
 def main() -> None:

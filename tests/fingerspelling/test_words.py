@@ -1,9 +1,7 @@
-"""utils/fingerspelling/words.py: lists of words, checked; clips, written once; random words, balanced."""
+"""utils/fingerspelling/words.py: lists of words, checked; clips, written once."""
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ from utils.fingerspelling.joining import hold_of, place_holds, word_points
 from utils.gif import read_gif
 
 SMALL = {"image_size": 16, "num_frames": 8, "fps": 8}
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def word_list(folder: Path, *lines: str) -> Path:
@@ -151,29 +148,6 @@ def test_the_picture_does_not_depend_on_how_many_frames_are_taken():
     word = sw.SpelledWord("ase", "cab", tuple(sources[c] for c in "CAB"))
     few, many = (sw.draw_word(word, folder=folder, image_size=32, num_frames=n, seed=0) for n in (9, 27))
     np.testing.assert_array_equal(few, many[1::3])
-
-
-@pytest.mark.parametrize(("num_words", "length"), [(200, 3), (100, 4), (26, 1), (300, 2)])
-def test_random_words_use_each_letter_equally_often_everywhere_and_repeat_nothing(num_words: int, length: int):
-    words = sw.make_words(num_words, length, letters=LETTERS, seed=0)
-    assert len(set(words)) == num_words and {len(word) for word in words} == {length}
-    assert not any(a == b for word in words for a, b in pairwise(word))
-    for at in range(length):
-        counts = Counter(word[at] for word in words)
-        assert set(counts.values()) <= {num_words // 26, -(-num_words // 26)}
-
-
-def test_random_words_are_a_function_of_their_seed():
-    words = [sw.make_words(50, 3, letters=LETTERS, seed=seed) for seed in (0, 0, 1)]
-    assert words[0] == words[1] != words[2]
-
-
-def test_random_words_may_have_doubles_where_asked_and_can_be_all_there_are():
-    assert sorted(sw.make_words(6, 2, letters="abc", seed=0)) == ["ab", "ac", "ba", "bc", "ca", "cb"]
-    assert len(set(sw.make_words(9, 2, letters="abc", seed=0, doubles=True))) == 9
-    for wrong in ({"num_words": 7}, {"num_words": 0}, {"length": 0}, {"letters": "aab"}, {"letters": ""}):
-        with pytest.raises(sw.WordsError, match="wanted at least 1 of each|are asked for"):
-            sw.make_words(**{"num_words": 6, "length": 2, "letters": "abc", "seed": 0, **wrong})
 
 
 @pytest.mark.parametrize(("language", "word"), [("ase", "JAZZ"), ("ase", "QUIP"), ("gsg", "JÄZZ")])

@@ -7,7 +7,7 @@ Words are checked against the lexicon before anything is drawn. How letters beco
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,11 +30,9 @@ from utils.fingerspelling.lexicon import (
     trimmed,
 )
 from utils.fingerspelling.variation import Variation, draw_variation, vary, vary_square
-from utils.runtime import derive_seed
 
 MAX_LIST_BYTES = 1_000_000  # 100,000 words; anything longer is another file by mistake
 SQUARE_TIMES = 32  # moments of each letter that the picture's square is chosen by
-TRIES_PER_WORD = 2000  # of exchanging letters, before making words gives up
 
 
 class WordsError(UserError):
@@ -200,47 +198,3 @@ def word_square(placed: list[Hold], variation: Variation = AS_IT_IS) -> Square:
     """The square of a word's copy: around all that its hands do, however many frames are taken of it."""
     times = letter_times(SQUARE_TIMES * len(placed), len(placed))
     return vary_square(crop_square(vary(word_points(placed, times), variation), ends=0.0), variation)
-
-
-def make_words(num_words: int, length: int, *, letters: str, seed: int, doubles: bool = False) -> list[str]:
-    """Random words, a pure function: none twice, each letter within one of equally often at each position.
-
-    ``letters``: the alphabet, each once. No letter follows itself unless ``doubles``. Ask for well below all possible
-    words: the last few cannot always be had with letters equally often.
-
-    Raises:
-        WordsError: a number below 1, a letter given twice, or more words than there are or can be found.
-    """
-    if num_words < 1 or length < 1 or len(set(letters)) != len(letters) or not letters:
-        found = f"{num_words} words of {length} letters from {letters!r}"
-        raise WordsError(f"{found}; wanted at least 1 of each, and every letter once.")
-    possible = len(letters) ** length if doubles else len(letters) * (len(letters) - 1) ** (length - 1)
-    if num_words > possible:
-        raise WordsError(f"{num_words} words of {length} letters are asked for; {letters!r} gives {possible}.")
-    rng = np.random.default_rng(derive_seed(seed, "words", letters, length))
-    rows = np.stack([_column(rng, num_words, len(letters)) for _ in range(length)], axis=1)
-    for _ in range(TRIES_PER_WORD * num_words):
-        bad = _bad_rows(rows, doubles=doubles)
-        if not bad:
-            return ["".join(letters[i] for i in row) for row in rows]
-        row, other, at = rng.choice(bad), rng.integers(num_words), rng.integers(length)
-        rows[[row, other], at] = rows[[other, row], at]
-        if len(_bad_rows(rows, doubles=doubles)) > len(bad):
-            rows[[row, other], at] = rows[[other, row], at]
-    raise WordsError(f"{num_words} words of {length} letters from {letters!r} cannot be found; ask for fewer.")
-
-
-def _column(rng: np.random.Generator, num_words: int, num_letters: int) -> np.ndarray:
-    """(num_words,): letters as often as each other, up to one, in random order."""
-    rounds = [rng.permutation(num_letters) for _ in range(-(-num_words // num_letters))]
-    return rng.permutation(np.concatenate(rounds)[:num_words])
-
-
-def _bad_rows(rows: np.ndarray, *, doubles: bool) -> Sequence[int]:
-    """Rows that repeat an earlier one, or, unless ``doubles``, have a letter that follows itself."""
-    first = np.unique(rows, axis=0, return_index=True)[1]
-    bad = np.ones(len(rows), dtype=bool)
-    bad[first] = False
-    if not doubles:
-        bad |= (rows[:, 1:] == rows[:, :-1]).any(axis=1)
-    return np.flatnonzero(bad).tolist()
