@@ -16,7 +16,9 @@ import numpy as np
 from benchmarks.machine import write_result
 from methods.evaluation.ranking import FEW, share_of_draws
 from utils.fingerspelling.drawing import Points
+from utils.fingerspelling.folder import Look
 from utils.fingerspelling.lexicon import (
+    AS_IT_IS,
     Entry,
     draw_entry,
     lexicon_folder,
@@ -28,7 +30,7 @@ from utils.fingerspelling.lexicon import (
 
 ONE_HANDED = ("ase", "asq", "bzs", "gsg", "ise", "mfs", "psr", "sgg", "ssp", "svk")  # Latin alphabets of one hand
 MIDDLE = (0.3, 0.5, 0.7)  # of a trimmed clip
-PIXELS = {"image_size": 32, "num_frames": 8}
+PIXELS = Look(image_size=32, num_frames=8, fps=8)
 
 
 def entries() -> list[Entry]:
@@ -73,7 +75,7 @@ def ceilings(held_out: set[tuple[str, str]] | None = None) -> dict[str, object]:
     chosen = entries()
     folder = lexicon_folder()
     poses = [canonical_pose(trimmed(read_points(folder / entry.source))) for entry in chosen]
-    pixels = [draw_entry(entry, folder=folder, seed=0, **PIXELS).ravel() for entry in chosen]
+    pixels = [draw_entry(entry, PIXELS, AS_IT_IS, folder=folder).ravel() for entry in chosen]
     letters, languages = [entry.letter.upper() for entry in chosen], [entry.language for entry in chosen]
     found: dict[str, object] = {}
     for name, features in (("pose", poses), ("pixels", pixels)):

@@ -44,19 +44,20 @@ def run(args: argparse.Namespace) -> int:
     config = settings.make_config(args.preset, {**assigned, **given})
     if args.copies < 0:
         raise ConfigError(f"--copies {args.copies}; wanted 0 or more.")
-    sizes = {"image_size": config.IMAGE_SIZE, "num_frames": config.NUM_FRAMES, "fps": config.FPS}
-    wanted = {**sizes, "copies": args.copies, "seed": config.SEED}
     if args.words is not None and args.letters is not None:
         raise ConfigError("--letters and --words do not go together: words bring their letters. Leave one out.")
+    from utils.fingerspelling.folder import Look
+
+    look = Look(config.IMAGE_SIZE, config.NUM_FRAMES, config.FPS, copies=args.copies, seed=config.SEED)
     if args.words is None:
         from utils.fingerspelling.lexicon import render_lexicon
 
         letters = None if args.letters is None else letter_set(args.letters)
-        report = render_lexicon(Path(args.output), languages=args.languages, letters=letters, **wanted)
+        report = render_lexicon(Path(args.output), look, languages=args.languages, letters=letters)
     else:
         from utils.fingerspelling.words import render_words
 
-        report = render_words(Path(args.output), Path(args.words), languages=args.languages or ["ase"], **wanted)
+        report = render_words(Path(args.output), Path(args.words), look=look, languages=args.languages or ["ase"])
     print(report)
     folders = [Path(args.output) / folder for folder in report.folders]
     if folders:

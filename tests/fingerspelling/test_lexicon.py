@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,10 @@ from commands.prepare_data import letter_set
 from config import ConfigError
 from utils.fingerspelling import lexicon as fs
 from utils.fingerspelling.drawing import PoseError
-from utils.fingerspelling.folder import MANIFEST
+from utils.fingerspelling.folder import Look, render_clips
 from utils.gif import read_gif
 
-SMALL = {"image_size": 16, "num_frames": 4, "fps": 8}
+SMALL = Look(image_size=16, num_frames=4, fps=8)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def index() -> list[fs.Entry]:
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, fs.LexiconReport]:
     output = tmp_path_factory.mktemp("data")
-    return output, fs.render_lexicon(output, languages=["ase"], **SMALL)
+    return output, fs.render_lexicon(output, SMALL, languages=["ase"])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -53,24 +55,24 @@ def test_a_clip_says_where_it_comes_from(rendered):
 def test_running_again_reuses_what_is_there_and_renders_only_what_was_touched(rendered):
     output, first = rendered
     before = contents(output / "ase")
-    assert fs.render_lexicon(output, languages=["ase"], **SMALL).reused == first.written
+    assert fs.render_lexicon(output, SMALL, languages=["ase"]).reused == first.written
     (output / "ase" / "ase_B.gif").write_bytes(b"damaged")
     (output / "ase" / "ase_C.txt").unlink()
     (output / "ase" / "ase_D.txt").write_text("another caption")
-    again = fs.render_lexicon(output, languages=["ase"], **SMALL)
+    again = fs.render_lexicon(output, SMALL, languages=["ase"])
     assert again.written == ("ase_B", "ase_C", "ase_D") and len(again.reused) == 23
     assert contents(output / "ase") == before
 
 
-def test_other_settings_or_overwriting_render_everything_anew(rendered, tmp_path: Path):
-    fs.render_lexicon(tmp_path, languages=["ase"], **SMALL)
-    assert len(fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, overwrite=True).written) == 26
-    assert contents(tmp_path / "ase") == contents(rendered[0] / "ase")
-    assert len(fs.render_lexicon(tmp_path, languages=["ase"], **{**SMALL, "fps": 10}).written) == 26
+def test_other_settings_render_everything_anew(rendered, tmp_path: Path):
+    fs.render_lexicon(tmp_path, SMALL, languages=["ase"], letters=frozenset("ABC"))
+    other = fs.render_lexicon(tmp_path, replace(SMALL, fps=10), languages=["ase"], letters=frozenset("ABC"))
+    assert len(other.written) == 3 and not other.reused
 
 
-def test_the_number_of_processes_changes_no_byte(rendered, tmp_path: Path):
-    fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, num_processes=2)
+def test_the_number_of_processes_changes_no_byte(rendered, tmp_path: Path, index: list[fs.Entry]):
+    draw = partial(fs.draw_entry, folder=fs.lexicon_folder())
+    render_clips(tmp_path, fs.select_entries(index, ["ase"])[0], draw, look=SMALL, num_processes=2)
     assert contents(tmp_path / "ase") == contents(rendered[0] / "ase")
 
 
@@ -95,24 +97,24 @@ def test_languages_keep_to_what_was_asked(index: list[fs.Entry]):
 def test_an_unknown_language_is_named_with_the_nearest_and_all_known(tmp_path: Path):
     for wrong, nearest in (("ASE", "ase"), ("German", "gsg"), ("uk", "ukl")):
         with pytest.raises(fs.LexiconError, match=rf"'{wrong}'\. Did you mean {nearest}\? Known: ase, asq, .*, ukl\.$"):
-            fs.render_lexicon(tmp_path, languages=["ase", wrong], **SMALL)
+            fs.render_lexicon(tmp_path, SMALL, languages=["ase", wrong])
     with pytest.raises(fs.LexiconError, match="No sign language"):
-        fs.render_lexicon(tmp_path, languages=[], **SMALL)
+        fs.render_lexicon(tmp_path, SMALL, languages=[])
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(fs.LexiconError, match=r"Run: pip install -r requirements-demo\.txt"):
-        fs.render_lexicon(tmp_path, languages=["ase"], **SMALL)
+        fs.render_lexicon(tmp_path, SMALL, languages=["ase"])
 
 
 def test_a_clip_that_cannot_be_drawn_is_named_and_the_others_are_written(tmp_path: Path):
-    report = fs.render_lexicon(tmp_path, languages=["gss"], **SMALL)
+    report = fs.render_lexicon(tmp_path, SMALL, languages=["gss"])
     assert [name for name, _ in report.failed] == ["gss_Omicron", "gss_Phi"]  # coordinates up to 3,751
     assert all("of the frames; wanted at least 50%" in reason for _, reason in report.failed)
     assert len(report.written) == 22 and len(list((tmp_path / "gss").glob("*.gif"))) == 22
-    assert len(fs.render_lexicon(tmp_path, languages=["gss"], **SMALL).failed) == 2
+    assert len(fs.render_lexicon(tmp_path, SMALL, languages=["gss"]).failed) == 2
 
 
 @pytest.mark.parametrize("data", [b"", b"no pose", bytes(200)])
@@ -153,29 +155,32 @@ def test_a_report_prints_counts_and_names_every_row_that_gave_no_clip():
 
 
 def test_copies_lie_beside_the_letters_with_the_same_captions_and_other_pictures(rendered, tmp_path: Path):
-    report = fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=2)
-    assert report.written[:3] == ("ase_A", "ase_A__1", "ase_A__2") and len(report.written) == 78
+    report = fs.render_lexicon(tmp_path, replace(SMALL, copies=2), languages=["ase"], letters=frozenset("AJZ"))
+    assert report.written[:3] == ("ase_A", "ase_A__1", "ase_A__2") and len(report.written) == 9
     files, plain = contents(tmp_path / "ase"), contents(rendered[0] / "ase")
-    assert all(files[name] == plain[name] for name in plain if name != MANIFEST)
     for letter in "AJZ":
-        assert files[f"ase_{letter}__1.txt"] == files[f"ase_{letter}.txt"]
+        assert files[f"ase_{letter}.gif"] == plain[f"ase_{letter}.gif"]
+        assert files[f"ase_{letter}__1.txt"] == files[f"ase_{letter}.txt"] == plain[f"ase_{letter}.txt"]
         assert len({files[f"ase_{letter}{copy}.gif"] for copy in ("", "__1", "__2")}) == 3
 
 
 def test_fewer_or_more_copies_render_only_what_is_new_and_name_what_is_left_over(tmp_path: Path):
-    fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=2)
-    less = fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=1)
-    assert not less.written and len(less.reused) == 52
-    assert less.left_over == tuple(f"ase/ase_{chr(65 + i)}__2.gif" for i in range(26))
-    assert "26 other clips" in str(less) and "ase/ase_A__2.gif" in str(less)
-    more = fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=3)
-    assert len(more.written) == 26 and len(more.reused) == 78 and not more.left_over
-    assert len(fs.render_lexicon(tmp_path, languages=["ase"], **SMALL, copies=3, seed=1).written) == 104
+    def render(**more: int) -> fs.LexiconReport:
+        return fs.render_lexicon(tmp_path, replace(SMALL, **more), languages=["ase"], letters=frozenset("ABC"))
+
+    render(copies=2)
+    less = render(copies=1)
+    assert not less.written and len(less.reused) == 6
+    assert less.left_over == tuple(f"ase/ase_{letter}__2.gif" for letter in "ABC")
+    assert "3 other clips" in str(less) and "ase/ase_A__2.gif" in str(less)
+    more = render(copies=3)
+    assert len(more.written) == 3 and len(more.reused) == 9 and not more.left_over
+    assert len(render(copies=3, seed=1).written) == 12
 
 
 def test_only_the_asked_letters_are_chosen(index: list[fs.Entry]) -> None:
     chosen, skipped = fs.select_entries(index, ["ssp", "ase"], frozenset("ABÑ"))
-    assert [entry.stem for entry in chosen if entry.language == "ase"] == ["ase_A", "ase_B"] and not skipped
+    assert [entry.name for entry in chosen if entry.language == "ase"] == ["ase_A", "ase_B"] and not skipped
     assert {entry.letter.upper() for entry in chosen if entry.language == "ssp"} <= set("ABÑ")
     latin, _ = fs.select_entries(index, None, frozenset(string.ascii_uppercase))
     assert len(latin) == 410
@@ -209,6 +214,6 @@ def test_file_names_are_spelled_out_in_ascii(letter: str, language: str, stem: s
 
 def test_every_file_name_is_ascii_and_distinct_even_where_disks_ignore_case():
     index = fs.read_index(fs.lexicon_folder())
-    stems = [entry.stem for entry in index]
+    stems = [entry.name for entry in index]
     assert len({stem.lower() for stem in stems}) == len(index)
     assert all(stem.isascii() and stem.replace("-", "").replace("_", "").isalnum() for stem in stems)

@@ -129,7 +129,7 @@ def test_hands_stay_in_the_picture_of_every_copy(letters: dict[str, Points]):
 
 def test_more_is_cut_where_a_copy_says_so(letters: dict[str, Points]):
     folder = fs.lexicon_folder()
-    whole = fs.read_points(folder / next(e for e in fs.read_index(folder) if e.stem == "ase_P").source)  # 33 frames
+    whole = fs.read_points(folder / next(e for e in fs.read_index(folder) if e.name == "ase_P").source)  # 33 frames
     lengths = [len(fs.trimmed(whole, cut).body) for cut in ((0.0, 0.0), (0.04, 0.0), (0.04, -0.04))]
     assert lengths == [33 - 4 - 4, 33 - 5 - 4, 33 - 5 - 3]
 

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.fingerspelling.drawing import PoseError
+from utils.fingerspelling.variation import Variation, draw_variation
 from utils.gif import write_gif
 from utils.video import write_atomically
 
@@ -35,8 +36,8 @@ class Drawing(Protocol):
         """Below the output folder."""
 
     @property
-    def stem(self) -> str:
-        """File name without suffix, ASCII."""
+    def name(self) -> str:
+        """Of its files, without suffix, ASCII."""
 
     @property
     def caption(self) -> str:
@@ -48,6 +49,42 @@ class Drawing(Protocol):
 
 
 Clip = TypeVar("Clip", bound=Drawing)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What all clips of a run have in common: height and width in px, frames, frames/s.
+
+    Each is drawn as it is and ``copies`` times in other ways, which ``seed`` decides (``draw_variation``).
+    """
+
+    image_size: int
+    num_frames: int
+    fps: int
+    copies: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A clip's copy and its two files; copy 0 is the clip itself."""
+
+    output: Path
+    clip: Drawing
+    copy: int
+
+    @property
+    def stem(self) -> str:
+        """``ase_A``, its copies ``ase_A__1``: one group, which a split keeps together."""
+        return self.clip.name + (f"__{self.copy}" if self.copy else "")
+
+    @property
+    def gif(self) -> Path:
+        return self.output / self.clip.folder / f"{self.stem}.gif"
+
+    @property
+    def txt(self) -> Path:
+        return self.gif.with_suffix(".txt")
 
 
 @dataclass(frozen=True)
@@ -80,111 +117,101 @@ class LexiconReport:
 def render_clips(
     output: Path,
     clips: Sequence[Clip],
-    draw: Callable[[Clip], np.ndarray],
+    draw: Callable[[Clip, Look, Variation], np.ndarray],
     *,
-    fps: int,
-    settings: dict[str, Any],
+    look: Look,
     skipped: Sequence[tuple[str, str]] = (),
-    overwrite: bool = False,
     num_processes: int | None = None,
 ) -> LexiconReport:
-    """Writes ``draw(clip)``, (F, H, W, 3) uint8, of every clip; ``draw`` must be picklable and may raise PoseError.
+    """Writes what ``draw`` gives, (F, H, W, 3) uint8, of every clip; it must be picklable and may raise PoseError.
 
-    A pair that is there already is reused if ``settings``, renderer and bytes agree with the folder's manifest, unless
-    ``overwrite``. ``num_processes`` (None: one per core) changes the time, never the files.
+    A pair that is there already is reused if ``look``, renderer and bytes agree with the folder's manifest.
+    ``num_processes`` (None: one per core) changes the time, never the files.
 
     Raises:
         VideoError: a file cannot be written.
     """
-    settings = {"renderer": RENDERER_VERSION, "fps": fps, **settings}
-    known = {} if overwrite else _known_files(output, {clip.folder for clip in clips}, settings)
-    reused = [clip for clip in clips if _is_unchanged(output, clip, known)]
+    pairs = [_Pair(output, clip, copy) for clip in clips for copy in range(look.copies + 1)]
+    settings = {"renderer": RENDERER_VERSION, **asdict(look)}
+    del settings["copies"]
+    known = _known_files(output, {clip.folder for clip in clips}, settings)
+    reused = [pair for pair in pairs if _is_unchanged(pair, known)]
     kept = set(reused)
-    todo = [clip for clip in clips if clip not in kept]
-    results = list(_map(partial(_render, draw=draw, output=output, fps=fps), todo, num_processes))
-    _write_manifests(output, clips, settings, known)
-    failed = {clip: reason for clip, reason in zip(todo, results, strict=True) if reason is not None}
+    todo = [pair for pair in pairs if pair not in kept]
+    results = list(_map(partial(_render, draw=draw, look=look), todo, num_processes))
+    _write_manifests(output, pairs, settings, known)
+    failed = {pair: reason for pair, reason in zip(todo, results, strict=True) if reason is not None}
     return LexiconReport(
-        written=tuple(clip.stem for clip in todo if clip not in failed),
-        reused=tuple(clip.stem for clip in reused),
+        written=tuple(pair.stem for pair in todo if pair not in failed),
+        reused=tuple(pair.stem for pair in reused),
         skipped=tuple(skipped),
-        failed=tuple((clip.stem, reason) for clip, reason in failed.items()),
-        folders=tuple(sorted({clip.folder for clip in clips if clip not in failed})),
-        left_over=tuple(_left_over(output, clips)),
+        failed=tuple((pair.stem, reason) for pair, reason in failed.items()),
+        folders=tuple(sorted({pair.clip.folder for pair in pairs if pair not in failed})),
+        left_over=tuple(_left_over(output, pairs)),
     )
 
 
-def _render(clip: Clip, *, draw: Callable[[Clip], np.ndarray], output: Path, fps: int) -> str | None:
+def _render(pair: _Pair, *, draw: Callable[[Any, Look, Variation], np.ndarray], look: Look) -> str | None:
     """Writes one pair; the reason if the points cannot be drawn."""
+    clip = pair.clip
     try:
-        frames = draw(clip)
+        frames = draw(clip, look, draw_variation(look.seed, clip.name, pair.copy))
     except PoseError as error:
         return str(error)
-    gif, txt = _pair(output, clip)
-    write_atomically(txt, f"{clip.caption}\n".encode())
-    write_gif(gif, frames, fps=fps, comment=f"{clip.caption}; spoken-to-signed (MIT), {clip.source}")
+    write_atomically(pair.txt, f"{clip.caption}\n".encode())
+    write_gif(pair.gif, frames, fps=look.fps, comment=f"{clip.caption}; spoken-to-signed (MIT), {clip.source}")
     return None
 
 
-def _map(render: partial[str | None], clips: Sequence[Drawing], num_processes: int | None) -> Iterator[str | None]:
-    """The results in the order of ``clips``, with a progress bar where there is a terminal."""
-    wanted = num_processes or min(os.cpu_count() or 1, -(-len(clips) // CLIPS_PER_PROCESS))
-    bar = partial(tqdm, total=len(clips), desc="Rendering", unit="clip", disable=None)
+def _map(render: partial[str | None], pairs: Sequence[_Pair], num_processes: int | None) -> Iterator[str | None]:
+    """The results in the order of ``pairs``, with a progress bar where there is a terminal."""
+    wanted = num_processes or min(os.cpu_count() or 1, -(-len(pairs) // CLIPS_PER_PROCESS))
+    bar = partial(tqdm, total=len(pairs), desc="Rendering", unit="clip", disable=None)
     if wanted <= 1:
-        yield from bar(map(render, clips))
+        yield from bar(map(render, pairs))
         return
     with ProcessPoolExecutor(wanted) as pool:
-        yield from bar(pool.map(render, clips, chunksize=8))
+        yield from bar(pool.map(render, pairs, chunksize=8))
 
 
-def _pair(output: Path, clip: Drawing) -> tuple[Path, Path]:
-    folder = Path(output) / clip.folder
-    return folder / f"{clip.stem}.gif", folder / f"{clip.stem}.txt"
-
-
-def _known_files(output: Path, folders: set[str], settings: dict[str, Any]) -> dict[tuple[str, str], str]:
-    """(folder, name) -> digest of the GIFs that earlier runs wrote with the same settings."""
-    known: dict[tuple[str, str], str] = {}
+def _known_files(output: Path, folders: set[str], settings: dict[str, Any]) -> dict[Path, str]:
+    """GIF -> digest, of those that earlier runs wrote with the same settings."""
+    known: dict[Path, str] = {}
     for folder in folders:
         try:
-            manifest = json.loads((Path(output) / folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = json.loads((output / folder / MANIFEST).read_text(encoding="utf-8"))
             if manifest["settings"] == settings:
-                known |= {(folder, stem): digest for stem, digest in manifest["files"].items()}
+                known |= {output / folder / f"{stem}.gif": digest for stem, digest in manifest["files"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # no manifest, or none that we wrote: nothing is known, and everything is rendered
     return known
 
 
-def _is_unchanged(output: Path, clip: Drawing, known: dict[tuple[str, str], str]) -> bool:
-    gif, txt = _pair(output, clip)
-    digest = known.get((clip.folder, clip.stem))
-    if digest is None or not gif.is_file() or not txt.is_file():
+def _is_unchanged(pair: _Pair, known: dict[Path, str]) -> bool:
+    if pair.gif not in known or not pair.gif.is_file() or not pair.txt.is_file():
         return False
-    return _digest(gif) == digest and txt.read_bytes() == f"{clip.caption}\n".encode()
+    return _digest(pair.gif) == known[pair.gif] and pair.txt.read_bytes() == f"{pair.clip.caption}\n".encode()
 
 
-def _write_manifests(
-    output: Path, clips: Sequence[Drawing], settings: dict[str, Any], known: dict[tuple[str, str], str]
-) -> None:
+def _write_manifests(output: Path, pairs: Sequence[_Pair], settings: dict[str, Any], known: dict[Path, str]) -> None:
     """One per folder, after all of its files, so that a run that was stopped is repeated.
 
     What ``known`` tells of clips that were not asked for this time is kept, so that asking again reuses them.
     """
-    for folder in sorted({clip.folder for clip in clips}):
-        own = [clip for clip in clips if clip.folder == folder]
-        asked = {clip.stem for clip in own}
-        files = {stem: digest for (where, stem), digest in known.items() if where == folder and stem not in asked}
-        files |= {clip.stem: _digest(gif) for clip in own if (gif := _pair(output, clip)[0]).is_file()}
+    asked = {pair.gif for pair in pairs}
+    digests = {gif: digest for gif, digest in known.items() if gif not in asked}
+    digests |= {gif: _digest(gif) for gif in asked if gif.is_file()}
+    for folder in sorted({gif.parent for gif in asked}):
+        files = {gif.stem: digest for gif, digest in digests.items() if gif.parent == folder}
         text = json.dumps({"settings": settings, "files": files}, indent=1, sort_keys=True)
-        write_atomically(Path(output) / folder / MANIFEST, f"{text}\n".encode())
+        write_atomically(folder / MANIFEST, f"{text}\n".encode())
 
 
-def _left_over(output: Path, clips: Sequence[Drawing]) -> list[str]:
-    """GIFs in the clips' folders that are none of ``clips``."""
-    asked = {(clip.folder, clip.stem) for clip in clips}
-    found = [gif for folder in {clip.folder for clip in clips} for gif in (Path(output) / folder).glob("*.gif")]
-    rest = [gif for gif in found if (gif.parent.relative_to(output).as_posix(), gif.stem) not in asked]
-    return sorted(gif.relative_to(output).as_posix() for gif in rest)
+def _left_over(output: Path, pairs: Sequence[_Pair]) -> list[str]:
+    """GIFs in the clips' folders that are none of ``pairs``."""
+    asked = {pair.gif for pair in pairs}
+    found = {gif for folder in {gif.parent for gif in asked} for gif in folder.glob("*.gif")}
+    return sorted(gif.relative_to(output).as_posix() for gif in found - asked)
 
 
 def _digest(path: Path) -> str:

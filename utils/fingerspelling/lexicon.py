@@ -10,7 +10,7 @@ import csv
 import difflib
 import importlib.util
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +19,8 @@ import numpy as np
 from config import UserError
 from utils.captions import LANGUAGES, SCRIPTS, capital, letter_caption, letter_name
 from utils.fingerspelling.drawing import Points, PoseError, clean, crop_square, draw_clip
-from utils.fingerspelling.folder import LexiconReport, render_clips
-from utils.fingerspelling.variation import Variation, draw_variation, vary, vary_square
+from utils.fingerspelling.folder import LexiconReport, Look, render_clips
+from utils.fingerspelling.variation import Variation, vary, vary_square
 from utils.video import frame_indices
 
 TRIM = 0.12  # of a clip at each end, where hands rise and sink
@@ -47,16 +47,15 @@ class Entry:
     language: str
     letter: str
     source: str  # relative to the lexicon's folder
-    copy: int = 0  # 0: the clip itself; 1, 2, ...: seen in other ways
 
     @property
     def folder(self) -> str:
         return self.language
 
     @property
-    def stem(self) -> str:
-        """``ase_A``, its copies ``ase_A__1``: one group, which a split keeps together."""
-        return file_stem(self.letter, self.language) + (f"__{self.copy}" if self.copy else "")
+    def name(self) -> str:
+        """``ase_A``."""
+        return file_stem(self.letter, self.language)
 
     @property
     def caption(self) -> str:
@@ -72,24 +71,9 @@ def file_stem(letter: str, language: str) -> str:
 
 
 def render_lexicon(
-    output: Path,
-    *,
-    languages: list[str] | None,
-    letters: frozenset[str] | None = None,
-    image_size: int,
-    num_frames: int,
-    fps: int,
-    copies: int = 0,
-    seed: int = 0,
-    overwrite: bool = False,
-    num_processes: int | None = None,
+    output: Path, look: Look, *, languages: list[str] | None, letters: frozenset[str] | None = None
 ) -> LexiconReport:
-    """Renders the asked languages and letters (None: all) into ``output/LANGUAGE/``.
-
-    Clips have (num_frames, image_size, image_size) px.
-
-    Each letter is rendered as it is and ``copies`` times in other ways, which ``seed`` decides (``draw_variation``).
-    What is there already is reused as ``render_clips`` says.
+    """Renders the asked languages and letters (None: all) into ``output/LANGUAGE/``, as ``render_clips`` does.
 
     Raises:
         LexiconError: the package is missing, a language is unknown, or none of the letters is there.
@@ -97,13 +81,7 @@ def render_lexicon(
     """
     folder = lexicon_folder()
     chosen, skipped = select_entries(read_index(folder), languages, letters)
-    clips = [replace(entry, copy=copy) for entry in chosen for copy in range(copies + 1)]
-    draw = partial(draw_entry, folder=folder, image_size=image_size, num_frames=num_frames, seed=seed)
-    settings = {"image_size": image_size, "num_frames": num_frames, "seed": seed}
-    return render_clips(
-        output, clips, draw, fps=fps, settings=settings, skipped=skipped, overwrite=overwrite,
-        num_processes=num_processes,
-    )  # fmt: skip
+    return render_clips(output, chosen, partial(draw_entry, folder=folder), look=look, skipped=skipped)
 
 
 def lexicon_folder() -> Path:
@@ -155,17 +133,17 @@ def select_entries(
         raise LexiconError(f"No sign language is asked for; wanted some of: {', '.join(known)}.")
     chosen: list[Entry] = []
     skipped: list[tuple[str, str]] = []
-    stems: set[str] = set()
+    names: set[str] = set()
     for entry in index:
         if entry.language not in asked or (letters is not None and capital(entry.letter) not in letters):
             continue
         owner = entry.source.split("/")[0]
         if owner != entry.language and owner in asked:
-            skipped.append((entry.stem, f"{entry.language} {entry.letter} repeats {entry.source}"))
-        elif entry.stem in stems:
-            skipped.append((entry.stem, f"{entry.source} is a second clip of this name"))
+            skipped.append((entry.name, f"{entry.language} {entry.letter} repeats {entry.source}"))
+        elif entry.name in names:
+            skipped.append((entry.name, f"{entry.source} is a second clip of this name"))
         else:
-            stems.add(entry.stem)
+            names.add(entry.name)
             chosen.append(entry)
     if not chosen:
         raise LexiconError(f"No clip of {', '.join(asked)} shows one of the letters {' '.join(sorted(letters or ''))}.")
@@ -203,15 +181,14 @@ def read_points(path: Path) -> Points:
     return Points(body=xyz[:, body, :2], face=xyz[:, face_at : face_at + len(face_names), :2], hands=hands)
 
 
-def draw_entry(entry: Entry, *, folder: Path, image_size: int, num_frames: int, seed: int) -> np.ndarray:
-    """One row of the lexicon in ``folder`` -> (num_frames, image_size, image_size, 3) uint8.
+def draw_entry(entry: Entry, look: Look, variation: Variation, *, folder: Path) -> np.ndarray:
+    """One row of the lexicon in ``folder`` -> (look.num_frames, look.image_size, look.image_size, 3) uint8.
 
     Raises:
         PoseError: as ``read_points`` and ``render_points``.
     """
-    variation = draw_variation(seed, file_stem(entry.letter, entry.language), entry.copy)
     points = read_points(folder / entry.source)
-    return render_points(points, image_size=image_size, num_frames=num_frames, variation=variation)
+    return render_points(points, image_size=look.image_size, num_frames=look.num_frames, variation=variation)
 
 
 def render_points(points: Points, *, image_size: int, num_frames: int, variation: Variation = AS_IT_IS) -> np.ndarray:

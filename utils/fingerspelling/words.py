@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from config import UserError
 from utils.captions import LANGUAGES, letter_times, word_caption
 from utils.fingerspelling.drawing import Square, crop_square, draw_clip
-from utils.fingerspelling.folder import LexiconReport, render_clips
+from utils.fingerspelling.folder import LexiconReport, Look, render_clips
 from utils.fingerspelling.joining import Hold, hold_of, place_holds, word_points
 from utils.fingerspelling.lexicon import (
     AS_IT_IS,
@@ -29,7 +29,7 @@ from utils.fingerspelling.lexicon import (
     select_entries,
     trimmed,
 )
-from utils.fingerspelling.variation import Variation, draw_variation, vary, vary_square
+from utils.fingerspelling.variation import Variation, vary, vary_square
 
 MAX_LIST_BYTES = 1_000_000  # 100,000 words; anything longer is another file by mistake
 SQUARE_TIMES = 32  # moments of each letter that the picture's square is chosen by
@@ -47,7 +47,6 @@ class SpelledWord:
     word: str  # as ``normalise`` gives it
     sources: tuple[str, ...]
     named: bool = False
-    copy: int = 0
 
     @property
     def folder(self) -> str:
@@ -61,11 +60,6 @@ class SpelledWord:
             return f"{self.language}_{self.word.upper()}"
         letters = [file_stem(letter, self.language).split("_", 1)[1] for letter in self.word]
         return f"{self.language}_{'_'.join(letters)}"
-
-    @property
-    def stem(self) -> str:
-        """The name, and of copies the number as letters have it."""
-        return self.name + (f"__{self.copy}" if self.copy else "")
 
     @property
     def caption(self) -> str:
@@ -147,19 +141,7 @@ def _check_word(word: str, letters: Collection[str], language: str, *, num_frame
         raise WordsError(f"{where}: {word!r} has {len(word)} letters; {wanted}. Raise --num-frames or delete the word.")
 
 
-def render_words(
-    output: Path,
-    path: Path,
-    *,
-    languages: list[str],
-    image_size: int,
-    num_frames: int,
-    fps: int,
-    copies: int = 0,
-    seed: int = 0,
-    overwrite: bool = False,
-    num_processes: int | None = None,
-) -> LexiconReport:
+def render_words(output: Path, path: Path, *, look: Look, languages: list[str]) -> LexiconReport:
     """Renders the words listed in the file at ``path`` into ``output/LANGUAGE_words/``, as ``render_lexicon`` letters.
 
     Raises:
@@ -167,18 +149,12 @@ def render_words(
         VideoError: a file cannot be written.
     """
     folder = lexicon_folder()
-    words, skipped = select_words(path, read_index(folder), languages, num_frames=num_frames)
-    clips = [replace(word, copy=copy) for word in words for copy in range(copies + 1)]
-    draw = partial(draw_word, folder=folder, image_size=image_size, num_frames=num_frames, seed=seed)
-    settings = {"image_size": image_size, "num_frames": num_frames, "seed": seed}
-    return render_clips(
-        output, clips, draw, fps=fps, settings=settings, skipped=skipped, overwrite=overwrite,
-        num_processes=num_processes,
-    )  # fmt: skip
+    words, skipped = select_words(path, read_index(folder), languages, num_frames=look.num_frames)
+    return render_clips(output, words, partial(draw_word, folder=folder), look=look, skipped=skipped)
 
 
-def draw_word(word: SpelledWord, *, folder: Path, image_size: int, num_frames: int, seed: int) -> np.ndarray:
-    """A word from the lexicon in ``folder`` -> (num_frames, image_size, image_size, 3) uint8.
+def draw_word(word: SpelledWord, look: Look, variation: Variation, *, folder: Path) -> np.ndarray:
+    """A word from the lexicon in ``folder`` -> (look.num_frames, look.image_size, look.image_size, 3) uint8.
 
     Letters are held in the frames that ``letter_spans`` names, in copies too: these are cut at the same moments. One
     square shows all that the hands do in the word.
@@ -186,12 +162,11 @@ def draw_word(word: SpelledWord, *, folder: Path, image_size: int, num_frames: i
     Raises:
         PoseError: a letter's file cannot be read, or shows no hand in most frames.
     """
-    variation = draw_variation(seed, word.name, word.copy)
     pairs = dict(zip(word.word, word.sources, strict=True))
     holds = {letter: hold_of(trimmed(read_points(folder / file))) for letter, file in pairs.items()}
     placed = place_holds(word.word, holds)
-    points = vary(word_points(placed, letter_times(num_frames, len(placed))), variation)
-    return draw_clip(points, image_size, square=word_square(placed, variation))
+    points = vary(word_points(placed, letter_times(look.num_frames, len(placed))), variation)
+    return draw_clip(points, look.image_size, square=word_square(placed, variation))
 
 
 def word_square(placed: list[Hold], variation: Variation = AS_IT_IS) -> Square:
