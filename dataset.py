@@ -20,16 +20,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from config import Config
+from config import Config, UserError
 from utils.clip_cache import ClipCache
 from utils.gif import decode_gif, read_bytes
-from utils.split import DatasetError
 from utils.video import VideoError, batch_from_uint8, fit_clip
 
 MAX_CAPTION_BYTES = 10_000  # a caption is a sentence; anything longer is another file by mistake
 STATISTICS_VALUES = 2**18  # of clips at a time, when statistics are taken: 2 MB in float64, which the processor caches
 
 PARTS = attrgetter("parts")  # paths sort by them, and thousands of paths sort faster by given ones
+
+
+class DatasetError(UserError):
+    """The data folder holds nothing to train on, or a file in it cannot be used."""
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,11 @@ from pathlib import Path
 
 import torch
 
-from config import Config, UserError
+from config import Config, ConfigError, UserError
 from utils.runtime import generator
 
 
-class DatasetError(UserError):
-    """The data folder holds nothing to train on."""
-
-
-class SplitError(DatasetError):
+class SplitError(UserError):
     """The split's file is not there, or was written for other clips."""
 
 
@@ -29,7 +25,7 @@ def split(config: Config, names: list[str]) -> tuple[list[int], list[int]]:
     Copies of a held-out clip (``without_copies``) are in neither: they would only count it again.
 
     Raises:
-        DatasetError: the file cannot be used, or does not fit the clips.
+        ConfigError, SplitError: as ``split_by_file``.
     """
     if config.SPLIT_FILE:
         training, held_out = split_by_file(names, Path(config.SPLIT_FILE))
@@ -42,16 +38,17 @@ def split_by_file(names: list[str], path: Path) -> tuple[list[int], list[int]]:
     """(training, held-out) indices; ``path`` is JSON with the names of the held-out groups under "held_out".
 
     Raises:
-        DatasetError: no such file, another content, a group that is not among the clips, nothing left to train on.
+        ConfigError: the file holds something else.
+        SplitError: there is no such file, a group is not among the clips, or none is left to train on.
     """
     try:
         held_out = json.loads(path.read_text(encoding="utf-8"))["held_out"]
     except OSError as error:
         raise SplitError(f"SPLIT_FILE={path} cannot be read: {error.strerror}; wanted a JSON file") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f'SPLIT_FILE={path} is no JSON with a list "held_out"; wanted names of clips') from error
+        raise ConfigError(f'SPLIT_FILE={path} is no JSON with a list "held_out"; wanted names of clips') from error
     if not isinstance(held_out, list) or not all(isinstance(name, str) for name in held_out):
-        raise DatasetError(f'SPLIT_FILE={path}: "held_out" is no list of names; wanted such as "ase/ase_A"')
+        raise ConfigError(f'SPLIT_FILE={path}: "held_out" is no list of names; wanted such as "ase/ase_A"')
     groups = {group_of(name) for name in names}
     unknown = sorted(set(held_out) - groups)
     if unknown:

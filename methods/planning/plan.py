@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from config import Config
+from config import Config, ConfigError
 from dataset import clip_names
 from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
 from methods.planning.seconds import Speed, measure_speed
@@ -15,7 +15,7 @@ from methods.sampling.generate import BATCH_SIZE
 from methods.training.report import NUM_RANKED
 from models.encoder_files import EncoderShape, encoder_shape
 from utils import runtime
-from utils.split import DatasetError, split
+from utils.split import SplitError, split
 
 ASSUMED_WIDTH = 768  # channels of DistilBERT, BERT and most of their family
 
@@ -162,7 +162,7 @@ def num_training_clips(config: Config) -> tuple[int, str]:
         return 0, f"DATA_DIR={config.DATA_DIR} holds no pairs of GIF and TXT"
     try:
         return len(split(config, names)[0]), ""
-    except DatasetError as error:
+    except (ConfigError, SplitError) as error:
         return 0, str(error)
 
 

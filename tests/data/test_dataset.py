@@ -10,9 +10,9 @@ import torch
 
 import dataset
 from config import UserError
-from dataset import MAX_CAPTION_BYTES, TextToSignDataset, data_identity, read_caption
+from dataset import MAX_CAPTION_BYTES, DatasetError, TextToSignDataset, data_identity, read_caption
 from tests.conftest import CAPTIONS, moving_square, write_pair
-from utils.split import DatasetError, epoch_order, split_indices
+from utils.split import epoch_order, split_indices
 
 
 def read(folder: Path, num_frames: int = 4, image_size: int = 16) -> TextToSignDataset:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from config import make_config
-from utils.split import DatasetError, split, split_by_file, without_copies
+from config import ConfigError, UserError, make_config
+from utils.split import SplitError, split, split_by_file, without_copies
 
 NAMES = ["ase/ase_A", "ase/ase_A__1", "ase/ase_A__2", "ase/ase_B", "ase/ase_B__1", "gsg/gsg_A"]
 
@@ -62,13 +62,13 @@ def test_a_name_with_a_number_is_a_copy_only_beside_its_clip() -> None:
     ],
 )
 def test_a_file_that_does_not_fit_is_an_error(content: object, reason: str, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=reason):
+    with pytest.raises(UserError, match=reason):
         split_by_file(NAMES, write(tmp_path, content))
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="cannot be read: No such file"):
+    with pytest.raises(SplitError, match="cannot be read: No such file"):
         split_by_file(NAMES, tmp_path / "none.json")
     (tmp_path / "text.json").write_text("held out: ase_A")
-    with pytest.raises(DatasetError, match="no JSON"):
+    with pytest.raises(ConfigError, match="no JSON"):
         split_by_file(NAMES, tmp_path / "text.json")

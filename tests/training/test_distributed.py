@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributed.tensor.debug import CommDebugMode
 
 from config import ConfigError, UserError, make_config
+from dataset import DatasetError
 from diffusion.text2sign import ARCHITECTURES
 from main import main
 from methods.trainer import Trainer
@@ -27,7 +28,6 @@ from utils.checkpoints.file import latest_path
 from utils.process_group import in_turn, joined, on_first, together
 from utils.processes import World, world
 from utils.runtime import own_device
-from utils.split import DatasetError
 
 CPU = torch.device("cpu")
 WAYS = ["ddp", "fsdp"]
