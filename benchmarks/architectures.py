@@ -22,7 +22,7 @@ from dataset import load_dataset
 from diffusion.text2sign import ARCHITECTURES
 from methods.evaluation.ranking import prompt_ranking
 from methods.evaluation.retrieval import retrieval
-from methods.sampling.generate import load_model
+from methods.sampling.loading import load_model
 from methods.trainer import Trainer
 from utils.checkpoints.file import latest_path
 

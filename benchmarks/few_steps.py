@@ -19,7 +19,8 @@ from dataset import load_dataset
 from methods.evaluation.distance import judged
 from methods.evaluation.evaluator import rows_by_part
 from methods.evaluation.judgement import train_judge
-from methods.sampling.generate import Request, generate, load_model, sampling_settings
+from methods.sampling.generate import Request, generate, sampling_settings
+from methods.sampling.loading import load_model
 from utils.split import split
 
 WAYS = (("ddim", 50), ("ddim", 25), ("ddim", 10), ("ddim", 8), ("dpm++", 25), ("dpm++", 10), ("dpm++", 8), ("dpm++", 5))

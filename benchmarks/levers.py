@@ -32,7 +32,8 @@ from dataset import load_dataset
 from diffusion import text2sign
 from methods.evaluation.ranking import prompt_ranking
 from methods.evaluation.retrieval import score_retrieval
-from methods.sampling.generate import LoadedModel, Request, generate, sampling_settings
+from methods.sampling.generate import Request, generate, sampling_settings
+from methods.sampling.loading import LoadedModel
 from methods.trainer import Trainer
 
 DATA = "training_data/levers"

@@ -16,7 +16,7 @@ import torch
 from benchmarks.machine import write_result
 from config import make_config
 from methods.evaluation.retrieval import Retrieval, retrieval
-from methods.sampling.generate import LoadedModel
+from methods.sampling.loading import LoadedModel
 from methods.trainer import Trainer
 from models.layers.positions import fitted_positions, sincos_positions
 

@@ -12,7 +12,7 @@ import config as settings
 from config import Config
 
 if TYPE_CHECKING:
-    from methods.sampling.generate import LoadedModel  # brings torch, and --help shall not wait for it
+    from methods.sampling.loading import LoadedModel
 
 
 def add_command(
@@ -41,7 +41,7 @@ def load_model_of(args: argparse.Namespace, overrides: dict[str, object]) -> Loa
     assigned = settings.parse_assignments(args.assignments)
     place = {key: value for key, value in assigned.items() if key in ("EXPERIMENT_NAME", "CHECKPOINT_DIR")}
     config = settings.make_config(args.preset, place)
-    from methods.sampling.generate import load_model
+    from methods.sampling.loading import load_model
     from utils.checkpoints.file import latest_path
 
     return load_model(Path(args.checkpoint) if args.checkpoint else latest_path(config), {**assigned, **overrides})

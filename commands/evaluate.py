@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from dataset import load_dataset
     from methods.evaluation.evaluator import evaluate
     from methods.evaluation.table import format_report
-    from methods.sampling.generate import load_model
+    from methods.sampling.loading import load_model
 
     config = loaded.config
     blind = load_model(Path(args.blind), {key: getattr(config, key) for key in OF_THE_MACHINE}) if args.blind else None

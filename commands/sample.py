@@ -13,7 +13,7 @@ from methods.sampling.prompts import PromptList, gather
 from utils.processes import World, world
 
 if TYPE_CHECKING:
-    from methods.sampling.generate import LoadedModel
+    from methods.sampling.loading import LoadedModel
     from methods.sampling.queue import Queue
 
 SAMPLING_FLAGS = {

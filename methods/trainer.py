@@ -24,7 +24,7 @@ from config import Config
 from dataset import data_identity, load_dataset
 from diffusion.text2sign import create_text2sign, training_noise
 from methods.cost import meta_copy
-from methods.sampling.generate import check_encoder, encoder_identity, load_weights
+from methods.sampling.loading import check_encoder, encoder_identity, load_weights
 from methods.training.distributed import Share, distribute, exchanging, gather, shares
 from methods.training.interruption import Interruption
 from methods.training.optimisation import Ema, make_optimizer

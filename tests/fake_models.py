@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from config import make_config
 from dataset import TextToSignDataset
 from diffusion.text2sign import Text2Sign
-from methods.sampling.generate import LoadedModel
+from methods.sampling.loading import LoadedModel
 from models.text_encoder import TextEncoder
 from models.text_features import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule

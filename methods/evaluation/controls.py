@@ -14,7 +14,7 @@ from config import UserError
 from dataset import TextToSignDataset
 from methods.evaluation.ranking import noise_levels
 from methods.evaluation.scores import Score
-from methods.sampling.generate import LoadedModel
+from methods.sampling.loading import LoadedModel
 from schedulers.training_schedules import ema_initial_share
 from utils import runtime
 from utils.captions import asked

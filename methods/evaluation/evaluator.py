@@ -29,7 +29,8 @@ from methods.evaluation.page import write_html
 from methods.evaluation.page_clips import ClipPair
 from methods.evaluation.ranking import Ranking, prompt_ranking
 from methods.evaluation.retrieval import score_retrieval
-from methods.sampling.generate import LoadedModel, Request, generate, path_text, provenances, sampling_settings
+from methods.sampling.generate import Request, generate, path_text, provenances, sampling_settings
+from methods.sampling.loading import LoadedModel
 from utils import runtime
 from utils.captions import asked, contests, short_titles
 from utils.contact_sheet import contact_sheet

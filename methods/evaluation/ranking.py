@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from dataset import TextToSignDataset
 from methods.evaluation.scores import Score
-from methods.sampling.generate import LoadedModel
+from methods.sampling.loading import LoadedModel
 from utils import runtime
 
 NUM_NOISE_LEVELS = 8  # stratified timesteps of the ranking

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from dataset import TextToSignDataset
 from methods.evaluation.scores import Score
-from methods.sampling.generate import LoadedModel, Request, generate, sampling_settings
+from methods.sampling.generate import Request, generate, sampling_settings
+from methods.sampling.loading import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,8 @@ from pathlib import Path
 
 from config import ConfigError
 from methods.sampling import provenance
-from methods.sampling.generate import (
-    LoadedModel,
-    Request,
-    facts_of,
-    file_name,
-    file_stem,
-    generate,
-    provenances,
-    sampling_settings,
-)
+from methods.sampling.generate import Request, facts_of, file_name, file_stem, generate, provenances, sampling_settings
+from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import DECIDES, Provenance, ProvenanceError, shown
 from utils.gif import read_gif, write_gif
 from utils.processes import World

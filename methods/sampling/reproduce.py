@@ -11,15 +11,8 @@ import numpy as np
 import torch
 
 from config import ConfigError
-from methods.sampling.generate import (
-    LoadedModel,
-    Request,
-    environment,
-    generate,
-    load_model,
-    path_text,
-    sampling_settings,
-)
+from methods.sampling.generate import Request, environment, generate, path_text, sampling_settings
+from methods.sampling.loading import LoadedModel, load_model
 from methods.sampling.provenance import ENVIRONMENT, Provenance, ProvenanceError
 from utils import runtime
 from utils.checkpoints.hash import hash_of, same_beside

@@ -8,7 +8,8 @@ import numpy as np
 
 from config import Config
 from dataset import TextToSignDataset
-from methods.sampling.generate import LoadedModel, Request, generate, provenances, sampling_settings, write_clips
+from methods.sampling.generate import Request, generate, provenances, sampling_settings, write_clips
+from methods.sampling.loading import LoadedModel
 from utils.captions import short_titles
 from utils.contact_sheet import contact_sheet
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from methods.cost import matmul_peak, training_flops
 from methods.evaluation.ranking import prompt_ranking
-from methods.sampling.generate import LoadedModel
+from methods.sampling.loading import LoadedModel
 from methods.training.means import Tally
 from methods.training.parameter_stats import block_groups, histograms, norms, update_ratios
 from methods.training.preamble import tell_what_stays

@@ -10,7 +10,7 @@ import torch
 from dataset import TextToSignDataset
 from methods.evaluation.controls import Control, Denoising, UntrainedError, denoising, redealt, refuse_untrained
 from methods.evaluation.scores import Score
-from methods.sampling.generate import LoadedModel
+from methods.sampling.loading import LoadedModel
 from models.text_encoder import TextEncoder
 from tests.fake_models import ALL, Blind, Obedient, loaded_with
 

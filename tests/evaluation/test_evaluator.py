@@ -16,7 +16,7 @@ from methods.evaluation.controls import UntrainedError
 from methods.evaluation.evaluator import EvaluationError, candidates, evaluate, rows_by_part
 from methods.evaluation.table import format_report
 from methods.sampling import provenance
-from methods.sampling.generate import LoadedModel, load_model
+from methods.sampling.loading import LoadedModel, load_model
 from models.text_encoder import TextEncoder
 from tests.conftest import moving_square, write_pair
 from tests.fake_models import ALL, Blind, Obedient, Seeing, loaded_with

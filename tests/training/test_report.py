@@ -17,7 +17,7 @@ from torch import nn
 from config import Config
 from main import main
 from methods.evaluation.ranking import prompt_ranking
-from methods.sampling.generate import LoadedModel, load_model
+from methods.sampling.loading import LoadedModel, load_model
 from methods.trainer import Trainer
 from methods.training.validation import FixedClips
 from tests.conftest import command_settings

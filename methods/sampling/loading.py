@@ -1,0 +1,84 @@
+"""A checkpoint -> a model that is ready to sample: averaged weights, settings, the encoder of its training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from config import Config, make_config, model_keys
+from diffusion.text2sign import Text2Sign, create_text2sign
+from models.encoder_files import TextEncoderError
+from models.text_encoder import TextEncoder
+from utils import runtime
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints.hash import load_hashed
+from utils.checkpoints.seal import UNSAVED, FileHash
+
+
+@dataclass
+class LoadedModel:
+    """A model ready to sample, with the settings and the step that it comes from."""
+
+    model: Text2Sign
+    encoder: TextEncoder
+    config: Config
+    step: int
+    path: Path
+    hash: FileHash = UNSAVED
+    training_data: dict[str, int | str] = field(default_factory=dict)  # as ``dataset.data_identity``
+
+
+def load_model(path: Path, overrides: dict[str, object] | None = None) -> LoadedModel:
+    """The averaged weights of a checkpoint, on the device of its config; ``overrides`` change what is not the model.
+
+    Raises:
+        CheckpointError: the file cannot be used, or an override contradicts the model that it holds.
+        TextEncoderError: the encoder cannot be loaded or is another one.
+    """
+    content, file_hash = load_hashed(path)
+    stored = checkpoint.config_of(content, path)
+    config = make_config("default", {**stored.to_dict(), **(overrides or {})})
+    for key in model_keys(stored.MODEL_ARCHITECTURE):
+        if getattr(config, key) != getattr(stored, key):
+            raise checkpoint.CheckpointError(
+                f"{path} holds {key}={getattr(stored, key)!r}; {getattr(config, key)!r} was asked for. "
+                f"Leave {key} out: a checkpoint's model cannot be changed by --set."
+            )
+    device, dtype = runtime.prepare(config)
+    encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
+    check_encoder(content["encoder"], encoder, path)
+    model = create_text2sign(config, encoder)
+    load_weights(model, {**content["model"], **(content["ema"] or {})}, path)
+    model.autocast_dtype = dtype
+    return LoadedModel(model.to(device).eval(), encoder, config, content["step"], path, file_hash, content["data"])
+
+
+def load_weights(model: Text2Sign, weights: dict[str, Tensor], path: Path) -> None:
+    """Strictly: every tensor of the model comes from the file, every tensor of the file goes into the model.
+
+    Raises:
+        CheckpointError: names the first tensor that does not fit.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise checkpoint.CheckpointError(f"{path} does not fit the model of its own config: {reason}") from error
+
+
+def encoder_identity(encoder: TextEncoder) -> dict[str, str | int]:
+    """What a checkpoint remembers of the frozen encoder."""
+    return {"name": encoder.name, "width": encoder.width, "fingerprint": encoder.fingerprint}
+
+
+def check_encoder(stored: dict[str, str | int], encoder: TextEncoder, path: Path) -> None:
+    """Raises:
+    TextEncoderError: the loaded encoder has other weights than the one that the checkpoint was trained with.
+    """
+    if stored["fingerprint"] != encoder.fingerprint:
+        raise TextEncoderError(
+            f"{path} was trained with TEXT_ENCODER={stored['name']} (fingerprint {stored['fingerprint']}); "
+            f"{encoder.name} here has fingerprint {encoder.fingerprint}. Use the files that it was trained with."
+        )
