@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from methods.sampling import reproduce
+    from utils.files import write_file
     from utils.gif import encode_gif, read_comment, read_gif
     from utils.runtime import enough_memory
-    from utils.video import write_atomically
 
     frames, data = read_gif(file)[0], file.read_bytes()
     reproduce.check_weights(facts, checkpoint, file)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     same = again == data
     if not same:  # another clip than the comment speaks of
         again = encode_gif(clip, fps=facts.fps, comment=reproduce.facts_here(facts, loaded).to_json())
-    write_atomically(output, again)
+    write_file(output, again)
     print(f"{output}: {'the same bytes as' if same else 'differs from'} {file}{'' if same else _how(output, frames)}")
     return 0 if same else 1
 

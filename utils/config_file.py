@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
-import os
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from config import Config, ConfigError, from_dict
+from utils.files import write_file
 
 
 def read_source(path: Path) -> str:
@@ -79,9 +79,7 @@ def replace_file(path: Path, text: str) -> Path:
     names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))  # a second run within the second
     backup = next(candidate for candidate in map(path.with_name, names) if not candidate.exists())
     shutil.copy2(path, backup)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_file(path, text.encode())
     return backup
 
 

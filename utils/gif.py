@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from utils.video import VideoError, check_frames, write_atomically
+from utils.files import write_file
+from utils.video import VideoError, check_frames
 
 MAX_SIDE = 4096  # px, of a clip that is read
 MAX_FRAMES = 10_000
@@ -89,9 +90,10 @@ def write_gif(path: Path, frames: np.ndarray, *, fps: int, comment: str = "") ->
     """``encode_gif`` into a file that appears whole or not at all.
 
     Raises:
-        VideoError: as ``encode_gif``, or a disk that refuses.
+        VideoError: as ``encode_gif``.
+        FileError: the disk refuses.
     """
-    write_atomically(path, encode_gif(frames, fps=fps, comment=comment))
+    write_file(path, encode_gif(frames, fps=fps, comment=comment))
 
 
 def encode_gif(frames: np.ndarray, *, fps: int, comment: str = "") -> bytes:

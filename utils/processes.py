@@ -1,11 +1,15 @@
-"""Which of how many processes this one is, as torchrun says it. Standard library only; no process group needed."""
+"""Which of how many processes this one is, as torchrun says it, and whether another lives. No process group needed."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import NamedTuple
 
 from config import ConfigError
+
+IS_POSIX = importlib.util.find_spec("fcntl") is not None
+"""Linux and macOS. Windows has no word for some things here, and another meaning for others; psutil knows both."""
 
 
 class World(NamedTuple):
@@ -45,3 +49,18 @@ def speaks() -> bool:
         return world().local_rank == 0
     except ConfigError:
         return True
+
+
+def lives(process: int) -> bool:
+    """Whether there is a process of that number on this machine, whoever's it is."""
+    if not IS_POSIX:  # where os.kill ends the process that it is to look at
+        import psutil
+
+        return psutil.pid_exists(process)
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

@@ -25,9 +25,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from config import UserError
+from utils.files import write_file
 from utils.gif import encode_gif
 from utils.processes import world
-from utils.video import write_atomically
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -190,7 +190,7 @@ def _put_aside(folder: Path, first_step: int) -> None:
     if len(kept) < len(lines):  # nothing is lost, should the disk refuse the second of the two
         with open(folder / REPLACED, "a", encoding="utf-8") as replaced:
             replaced.writelines(line for line in lines if line not in set(kept))
-        write_atomically(path, "".join(kept).encode())
+        write_file(path, "".join(kept).encode())
 
 
 def _step(line: str) -> float:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from pathlib import Path
-
 import numpy as np
 import torch
 from PIL import Image
@@ -15,7 +11,7 @@ from config import UserError
 
 
 class VideoError(UserError):
-    """A clip that cannot be read, written or converted."""
+    """A clip that cannot be read or converted."""
 
 
 def frames_to_batch(video: Tensor) -> Tensor:
@@ -120,22 +116,3 @@ def check_frames(frames: np.ndarray) -> None:
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or 0 in frames.shape:
         raise VideoError(f"Frames are {frames.dtype} of shape {frames.shape}; wanted uint8 (F, H, W, 3), none empty.")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file, and the folders above it, so that it appears whole or not at all.
-
-    Raises:
-        VideoError: the disk refuses.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # the same folder, so that replacing is one step
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise VideoError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):  # never there, since its folder is none or its name too long
-            temporary.unlink(missing_ok=True)

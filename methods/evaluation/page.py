@@ -16,9 +16,9 @@ from pathlib import Path
 from methods.evaluation.page_clips import ClipPair, clips_section
 from methods.evaluation.page_style import STYLE
 from methods.evaluation.verdict import PART_NAMES, Report, above_guessing, trained_on, verdict
+from utils.files import write_file
 from utils.html_tags import Html, join, tag
 from utils.svg_plot import Band, Line, line_plot
-from utils.video import write_atomically
 
 __all__ = ["ClipPair", "render", "write_html"]
 
@@ -85,7 +85,7 @@ def write_html(path: Path, report: Report, clips: list[ClipPair], *, fps: int = 
     Raises:
         VideoError: the disk refuses, or ``fps`` is outside 1-50.
     """
-    write_atomically(path, render(report, clips, fps=fps, command=command).encode("utf-8"))
+    write_file(path, render(report, clips, fps=fps, command=command).encode("utf-8"))
     return Path(path)
 
 

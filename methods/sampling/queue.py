@@ -116,7 +116,7 @@ def work(
     ``on_step`` is as of ``generate``.
 
     Raises:
-        VideoError: a clip is not finite, or cannot be written. What was written stays.
+        VideoError, FileError: a clip is not finite, or cannot be written. What was written stays.
     """
     for batch in todo.batches:
         if batch.missing:

@@ -31,6 +31,7 @@ from schedulers.training_schedules import ema_decay, ema_initial_share
 from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.hash import hash_at
+from utils.files import FileError
 from utils.train_logger import Logger
 from utils.video import VideoError
 
@@ -125,7 +126,7 @@ class Watch:
             try:
                 with self._averaged_weights():
                     found = preview(loaded, trainer.data, pool, write=trainer.world.is_first)
-            except VideoError as error:
+            except (VideoError, FileError) as error:
                 tqdm.write(f"no previews at step {trainer.step}: {error}", file=sys.stderr)
                 return
             for name, frames in found.items():

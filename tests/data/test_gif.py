@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.data.pictures import gradient, noise
 from utils import gif
+from utils.files import FileError
 from utils.video import VideoError
 
 
@@ -72,7 +73,7 @@ def test_the_same_frames_give_the_same_bytes_and_no_temporary_file_stays(tmp_pat
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
     (tmp_path / "folder.gif").mkdir()
-    with pytest.raises(VideoError, match="cannot be written"):
+    with pytest.raises(FileError, match="cannot be written"):
         gif.write_gif(tmp_path / "folder.gif", noise(2, 8, 8, 3), fps=8)
     assert [p.name for p in tmp_path.iterdir()] == ["folder.gif"]
 

@@ -1,8 +1,8 @@
 """The checkpoint file: atomic save, safe load, compare. ``utils/checkpoints/listing.py`` says which ones there are.
 
 A checkpoint is one dictionary of tensors and plain JSON types (``FIELDS``), read with ``weights_only=True``, so that
-opening a stranger's file runs no code. It is written to a temporary file, flushed to disk and renamed: whenever the
-process dies, ``latest_checkpoint.pt`` is a whole file, the old one or the new.
+opening a stranger's file runs no code. Whenever the process dies, ``latest_checkpoint.pt`` is a whole file, the
+old one or the new (``utils/files.py``).
 
 ``load`` reads every byte and vouches for it (``utils/checkpoints/seal.py``) and for every number; ``peek`` reads the
 description alone, milliseconds for a file of any size, and leaves the tensors on disk.
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from config import Config, ConfigError, UserError, differences, from_dict, model_keys
 from utils.checkpoints.seal import UNREADABLE, SealedFile, check_bytes, check_structure
+from utils.files import replacing, sweep
 
 FORMAT_VERSION = 2  # 1 had no seal, validation loss, batch, or count of skipped steps, and is still read
 LATEST = "latest_checkpoint.pt"
@@ -88,8 +89,6 @@ def save(path: Path, content: dict[str, Any]) -> None:
             sealed = SealedFile(file)
             torch.save(content, sealed)
             sealed.seal()
-            file.flush()
-            os.fsync(file.fileno())
 
 
 def link(source: Path, target: Path) -> None:
@@ -109,17 +108,11 @@ def link(source: Path, target: Path) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write; it takes the place of ``path`` if all went well, and vanishes if not."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """``files.replacing``, after what killed processes left there is swept; a refusal of the disk in our words."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
-        try:
+        sweep(path.parent)
+        with replacing(path) as partial:
             yield partial
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        _flush_names(path.parent)
     except (OSError, RuntimeError) as error:
         refusal = error if isinstance(error, OSError) else error.__context__  # torch's writer wraps the disk's word
         if not isinstance(refusal, OSError):
@@ -128,34 +121,6 @@ def _replacing(path: Path) -> Iterator[Path]:
             f"{path} cannot be written ({refusal.strerror or refusal}); what stood there is untouched. "
             "Make room, or write elsewhere: --set CHECKPOINT_DIR=FOLDER"
         ) from error
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left half written; a file of a process that lives is its own."""
-    for partial in folder.glob(".*.partial"):
-        owner = partial.name.split(".")[-2]
-        if owner.isdecimal() and (int(owner) == os.getpid() or not _lives(int(owner))):
-            partial.unlink(missing_ok=True)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
-
-
-def _flush_names(folder: Path) -> None:
-    """A rename survives a power cut once its folder is flushed; Windows has no such call."""
-    if os.name == "posix":
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
 
 
 def _check_space(path: Path, content: dict[str, Any]) -> None:

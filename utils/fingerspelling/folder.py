@@ -18,10 +18,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from utils.files import write_file
 from utils.fingerspelling.drawing import PoseError
 from utils.fingerspelling.variation import Variation, draw_variation
 from utils.gif import write_gif
-from utils.video import write_atomically
 
 RENDERER_VERSION = 2  # raised whenever the same points give other files
 MANIFEST = "fingerspelling.json"
@@ -158,7 +158,7 @@ def _render(pair: _Pair, *, draw: Callable[[Any, Look, Variation], np.ndarray], 
         frames = draw(clip, look, draw_variation(look.seed, clip.name, pair.copy))
     except PoseError as error:
         return str(error)
-    write_atomically(pair.txt, f"{clip.caption}\n".encode())
+    write_file(pair.txt, f"{clip.caption}\n".encode())
     write_gif(pair.gif, frames, fps=look.fps, comment=f"{clip.caption}; spoken-to-signed (MIT), {clip.source}")
     return None
 
@@ -204,7 +204,7 @@ def _write_manifests(output: Path, pairs: Sequence[_Pair], settings: dict[str, A
     for folder in sorted({gif.parent for gif in asked}):
         files = {gif.stem: digest for gif, digest in digests.items() if gif.parent == folder}
         text = json.dumps({"settings": settings, "files": files}, indent=1, sort_keys=True)
-        write_atomically(folder / MANIFEST, f"{text}\n".encode())
+        write_file(folder / MANIFEST, f"{text}\n".encode())
 
 
 def _left_over(output: Path, pairs: Sequence[_Pair]) -> list[str]:
