@@ -114,11 +114,15 @@ class NoiseSchedule(torch.nn.Module):
         return snr.clamp(max=gamma) / own
 
     def ddim_step(self, x_t: Tensor, x_0: Tensor, t: Tensor, t_prev: Tensor, *, eta: float, noise: Tensor) -> Tensor:
-        """Song et al. 2021, eq. 12 with the sigma of eq. 16; ``noise`` is used only where eta > 0."""
+        """Song et al. 2021, eq. 12 with the sigma of eq. 16; ``noise`` is used only where eta > 0.
+
+        With sigma_t^2 = beta + (step_alpha sigma_prev)^2, what eq. 12 subtracts under the root is an average of two
+        squares, of weights 1 - eta^2 and eta^2: so written, nothing cancels in float32.
+        """
         alpha_prev, sigma_prev = self._at(self.alpha, t_prev, x_t), self._at(self.sigma, t_prev, x_t)
-        deviation = eta * self._posterior_deviation(t, t_prev, x_t)
-        direction = (sigma_prev**2 - deviation**2).clamp(min=0).sqrt() * self.to_eps(x_0, x_t, t)
-        return alpha_prev * x_0 + direction + deviation * noise
+        kept = self._at(self.alpha, t, x_t) / alpha_prev * sigma_prev / self._at(self.sigma, t, x_t)  # at most 1
+        direction = sigma_prev * ((1 - eta**2) + (eta * kept) ** 2).sqrt() * self.to_eps(x_0, x_t, t)
+        return alpha_prev * x_0 + direction + eta * self._posterior_deviation(t, t_prev, x_t) * noise
 
     def ddpm_step(self, x_t: Tensor, x_0: Tensor, t: Tensor, t_prev: Tensor, *, noise: Tensor) -> Tensor:
         """A draw from q(x_prev | x_t, x_0) (Ho et al. 2020, eq. 6-7), for any t_prev < t."""
