@@ -294,7 +294,7 @@ class Trainer:
         if self.config.STANDARDISE_CLIPS:
             self.model.fit_clip_statistics(*self.data.statistics(self.training))
         captions = sorted({self.data.texts[i] for i in self.training})
-        self.model.text.fit(self.encoder.encode(captions))
+        self.model.text.fit(self.encoder.batches(captions))
 
     def _progress(self) -> tqdm:
         told = {"total": self.num_steps, "initial": self.step, "disable": not self.world.is_first}

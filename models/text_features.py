@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -63,16 +64,19 @@ class TextStandardiser(nn.Module):
             self.register_buffer(f"{part}_std", torch.ones(width))
 
     @torch.no_grad()
-    def fit(self, text: TextFeatures) -> None:
+    def fit(self, batches: Iterable[TextFeatures]) -> None:
         """Measure the statistics on the features of the distinct training captions; nothing where not enabled."""
         if not self.enabled:
             return
-        for part, rows in (("tokens", text.tokens[text.mask]), ("pooled", text.pooled)):
-            std = rows.std(0, correction=0)
+        moments = {"tokens": _Moments(), "pooled": _Moments()}
+        for text in batches:
+            moments["tokens"].add(text.tokens[text.mask])
+            moments["pooled"].add(text.pooled)
+        for part, found in moments.items():
             # One caption, or a channel that never moves: bounded by the typical size of the features.
-            floor = 1e-2 * rows.square().mean().sqrt()
-            getattr(self, f"{part}_mean").copy_(rows.mean(0))
-            getattr(self, f"{part}_std").copy_(std.clamp(min=float(floor)))
+            floor = 1e-2 * found.mean_square.mean().sqrt()
+            getattr(self, f"{part}_mean").copy_(found.mean)
+            getattr(self, f"{part}_std").copy_(found.std.clamp(min=float(floor)))
 
     def forward(self, text: TextFeatures) -> TextFeatures:
         """Same shapes; padding stays zero."""
@@ -81,3 +85,30 @@ class TextStandardiser(nn.Module):
         tokens = ((text.tokens - self.tokens_mean) / self.tokens_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         pooled = ((text.pooled - self.pooled_mean) / self.pooled_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         return TextFeatures(tokens * text.mask[..., None], text.mask, pooled)
+
+
+class _Moments:
+    """Mean and deviation of rows that are never all in memory: float64 sums, so that the batches do not matter."""
+
+    def __init__(self) -> None:
+        self._num, self._sum, self._squares = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, rows: Tensor) -> None:
+        """(N, E) float32."""
+        rows = rows.double()
+        self._num += len(rows)
+        self._sum = self._sum + rows.sum(0)
+        self._squares = self._squares + rows.square().sum(0)
+
+    @property
+    def mean(self) -> Tensor:
+        """(E,) float64, as are the others."""
+        return self._sum / self._num
+
+    @property
+    def mean_square(self) -> Tensor:
+        return self._squares / self._num
+
+    @property
+    def std(self) -> Tensor:
+        return (self.mean_square - self.mean.square()).clamp(min=0.0).sqrt()

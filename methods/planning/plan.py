@@ -14,6 +14,7 @@ from methods.planning.trace import Peak
 from methods.sampling.generate import BATCH_SIZE
 from methods.training.report import NUM_RANKED
 from models.encoder_files import EncoderShape, encoder_shape
+from models.text_encoder import memory_bytes
 from utils import runtime
 from utils.split import SplitError, split
 
@@ -93,7 +94,7 @@ def make_plan(config: Config, question: Question) -> Plan:
         sampling=sampling,
         num_between=clips_between_steps(config),
         between=memory_between_steps(config, place, training, sizes, known),
-        host=_host(config, training, encoder, num_clips),
+        host=_host(config, training, encoder, num_clips, sizes),
         num_clips=num_clips,
         no_clips=no_clips,
         speed=_speed(config, place, question, sizes),
@@ -166,10 +167,13 @@ def num_training_clips(config: Config) -> tuple[int, str]:
         return 0, str(error)
 
 
-def _host(config: Config, training: TrainingPlan, encoder: EncoderShape | None, num_clips: int) -> dict[str, int]:
+def _host(
+    config: Config, training: TrainingPlan, encoder: EncoderShape | None, num_clips: int, sizes: dict[str, int]
+) -> dict[str, int]:
     parts = {
         "averaged weights (EMA)": training.host_average,
         "text encoder": encoder.num_bytes if encoder else 0,
+        "captions' text features": memory_bytes(num_clips, num_tokens=sizes["num_tokens"], width=sizes["text_width"]),
         "training clips, 8 bits": num_clips * math.prod(config.INPUT_SHAPE),
     }
     return {name: size for name, size in parts.items() if size}

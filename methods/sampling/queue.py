@@ -128,7 +128,6 @@ def work(
 def _make(loaded: LoadedModel, batch: Batch, on_step: Callable[[int], object]) -> Iterator[tuple[Path, bool]]:
     """Sample the whole batch, so that its shape is always the same, and write what is missing of it."""
     requests, size = batch.requests, len(batch.requests)
-    loaded.encoder.keep_only([request.prompt for request in requests])
     clips = generate(
         loaded.model, loaded.encoder, requests, **sampling_settings(loaded.config), batch_size=size, on_step=on_step
     )

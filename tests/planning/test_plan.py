@@ -25,7 +25,7 @@ from methods.planning.plan import (
 from methods.planning.text import as_json, as_text
 from methods.planning.trace import FORWARD, Peak
 from models.encoder_files import TextEncoderError, encoder_shape
-from models.text_encoder import TextEncoder
+from models.text_encoder import MEMORY_BYTES, TextEncoder, memory_bytes
 from presets import PACKAGED_ENCODER
 from tests.conftest import command_settings
 from utils import runtime
@@ -140,6 +140,13 @@ def test_names_are_those_of_the_dataset(debug_config: Callable[..., Config], cli
     assert num_training_clips(debug_config(VALIDATION_FRACTION=0.5)) == (4, "")
     number, reason = num_training_clips(debug_config(SPLIT_FILE=str(clips_folder / "none.json")))
     assert number == 0 and "none.json cannot be read" in reason
+
+
+def test_what_is_kept_of_captions_is_counted_up_to_its_bound(debug_config: Callable[..., Config]) -> None:
+    plan = make_plan(debug_config(), Question(share=0.5))
+    assert plan.host["captions' text features"] == plan.num_clips * 4 * (plan.num_tokens + 1) * 384
+    assert "captions' text features" in as_text(plan)
+    assert memory_bytes(31_000, num_tokens=32, width=768) == MEMORY_BYTES == 2**28
 
 
 def test_clips_between_steps_are_the_most_that_any_interval_asks_for() -> None:
