@@ -19,8 +19,9 @@ from dataset import load_dataset
 from methods.evaluation.distance import judged
 from methods.evaluation.evaluator import rows_by_part
 from methods.evaluation.judgement import train_judge
-from methods.sampling.generate import Request, generate, sampling_settings
+from methods.sampling.generate import generate
 from methods.sampling.loading import load_model
+from methods.sampling.provenance import Request
 from utils.split import split
 
 WAYS = (("ddim", 50), ("ddim", 25), ("ddim", 10), ("ddim", 8), ("dpm++", 25), ("dpm++", 10), ("dpm++", 8), ("dpm++", 5))
@@ -42,10 +43,10 @@ def main() -> None:
     print(f"{'sampler':<9}{'steps':>6}{'named right':>14}{'share':>8}{'95 % interval':>17}")
     rows = []
     for sampler, num_steps in WAYS:
-        settings = {**sampling_settings(loaded.config), "sampler": sampler, "num_steps": num_steps, "eta": 0.0}
+        other = loaded.with_settings(SAMPLER=sampler, INFERENCE_TIMESTEPS=num_steps, ETA=0.0)
         with tqdm(total=len(requests) * num_steps, desc=f"{sampler} {num_steps}", leave=False) as bar:
-            clips = generate(loaded.model, loaded.encoder, requests, **settings, batch_size=16, on_step=bar.update)
-        score, _ = judged(found.judge, clips, chosen)
+            clips = generate(other, requests, batch_size=16, on_step=bar.update)
+        score, _ = judged(found.judge, [clip.frames for clip in clips], chosen)
         low, high = score.interval()
         print(
             f"{sampler:<9}{num_steps:>6}{score.correct:>8}/{score.num:<5}{score.accuracy:>8.3f}{f'{low:.3f}-{high:.3f}':>17}"

@@ -28,12 +28,13 @@ from torch import Tensor, nn
 
 from benchmarks.machine import RESULTS, ROOT, command_line, describe, run_command, write_result
 from config import Config, make_config
-from dataset import load_dataset
+from dataset import TextToSignDataset, load_dataset
 from diffusion import text2sign
 from methods.evaluation.ranking import prompt_ranking
 from methods.evaluation.retrieval import score_retrieval
-from methods.sampling.generate import Request, generate, sampling_settings
+from methods.sampling.generate import generate
 from methods.sampling.loading import LoadedModel
+from methods.sampling.provenance import Request
 from methods.trainer import Trainer
 
 DATA = "training_data/levers"
@@ -150,22 +151,21 @@ def train(config: Config, seconds: float) -> Trainer:
 
 def scores(trainer: Trainer, *, averaged: bool = True, guidance: float = 1.0) -> dict[str, float]:
     """Retrieval, PSNR and prompt ranking of what was trained."""
-    config, data = trainer.config, trainer.data
-    settings = {**sampling_settings(config), "guidance_scale": guidance}
-    rows, captions = list(range(len(data))), sorted(set(data.texts))
+    loaded = LoadedModel(trainer.model, trainer.encoder, trainer.config, trainer.step, Path("none"))
+    loaded = loaded.with_settings(GUIDANCE_SCALE=guidance)
     trainer.model.eval()
     if averaged:
         with trainer.ema.applied_to(trainer.model):
-            return _scores(trainer, rows, captions, settings)
-    return _scores(trainer, rows, captions, settings)
+            return _scores(loaded, trainer.data)
+    return _scores(loaded, trainer.data)
 
 
-def _scores(trainer: Trainer, rows: list[int], captions: list[str], settings: dict[str, Any]) -> dict[str, float]:
-    loaded = LoadedModel(trainer.model, trainer.encoder, trainer.config, trainer.step, Path("none"))
+def _scores(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, float]:
+    rows, captions = list(range(len(data))), sorted(set(data.texts))
     requests = [Request(caption, 0) for caption in captions]
-    clips = generate(trainer.model, trainer.encoder, requests, **settings, batch_size=len(captions))
-    found = score_retrieval(clips, captions, trainer.data, rows)
-    ranked = prompt_ranking(loaded, trainer.data, rows, captions, num_levels=NUM_LEVELS, show_progress=False)
+    clips = [clip.frames for clip in generate(loaded, requests, batch_size=len(captions))]
+    found = score_retrieval(clips, captions, data, rows)
+    ranked = prompt_ranking(loaded, data, rows, captions, num_levels=NUM_LEVELS, show_progress=False)
     return {
         "retrieval": round(found.score.accuracy, 4),
         "psnr_db": round(found.psnr, 2),

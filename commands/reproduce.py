@@ -52,10 +52,10 @@ def run(args: argparse.Namespace) -> int:
     cure = f"The clip was made in a batch of {facts.batch_size}, so only a larger device can make its bits again."
     with enough_memory(cure), tqdm(total=total, desc="sampling", unit="clip step", dynamic_ncols=True) as bar:
         clip = reproduce.make_again(loaded, facts, bar.update)
-    again = encode_gif(clip, fps=facts.fps, comment=read_comment(file))
+    again = encode_gif(clip.frames, fps=facts.fps, comment=read_comment(file))
     same = again == data
     if not same:  # another clip than the comment speaks of
-        again = encode_gif(clip, fps=facts.fps, comment=reproduce.facts_here(facts, loaded).to_json())
+        again = encode_gif(clip.frames, fps=facts.fps, comment=clip.facts.to_json())
     write_file(output, again)
     print(f"{output}: {'the same bytes as' if same else 'differs from'} {file}{'' if same else _how(output, frames)}")
     return 0 if same else 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from commands.common import add_command, load_model_of, tell
 from config import ConfigError, UserError
 from methods.sampling.prompts import PromptList, gather
+from methods.sampling.provenance import Request
 from utils.processes import World, world
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ def run(args: argparse.Namespace) -> int:
     given = gather(args.text, args.prompts_file, num_processes=process.size)
     _check_arguments(args)
     loaded = _load(args, process)
-    from methods.sampling.generate import Request
     from methods.sampling.queue import make_queue
     from utils.runtime import enough_memory
 

@@ -29,12 +29,12 @@ from methods.evaluation.page import write_html
 from methods.evaluation.page_clips import ClipPair
 from methods.evaluation.ranking import Ranking, prompt_ranking
 from methods.evaluation.retrieval import score_retrieval
-from methods.sampling.generate import Request, generate, path_text, provenances, sampling_settings
-from methods.sampling.loading import LoadedModel
+from methods.sampling.generate import GeneratedClip, generate
+from methods.sampling.loading import LoadedModel, sampling_settings
+from methods.sampling.provenance import Request, path_text
 from utils import runtime
 from utils.captions import asked, contests, short_titles
 from utils.contact_sheet import contact_sheet
-from utils.gif import write_gif
 from utils.split import SplitError, split, without_copies
 
 FORMAT = 2  # of evaluation.json
@@ -53,8 +53,17 @@ class Part:
     name: str
     rows: list[int]  # of the data
     ranking: Ranking
-    captions: list[str]  # one a generated clip
-    generated: list[np.ndarray]  # (F, H, W, 3) uint8
+    clips: list[GeneratedClip]
+
+    @property
+    def captions(self) -> list[str]:
+        """One a generated clip."""
+        return [clip.facts.prompt for clip in self.clips]
+
+    @property
+    def generated(self) -> list[np.ndarray]:
+        """(F, H, W, 3) uint8 each."""
+        return [clip.frames for clip in self.clips]
 
 
 def evaluate(
@@ -112,7 +121,7 @@ def evaluate(
     }
     (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     write_html(folder / "report.html", report, pairs, fps=loaded.config.FPS, command=command)
-    _write_clips(folder, loaded, data, parts)
+    _write_clips(folder, data, parts)
     return report
 
 
@@ -197,19 +206,13 @@ def _make_part(loaded: LoadedModel, data: TextToSignDataset, name: str, rows: li
     ranking = prompt_ranking(loaded, data, rows, candidates(data, rows, loaded.config.SEED))
     captions = sorted({data.texts[row] for row in rows})
     requests = [Request(caption, loaded.config.SEED, index) for index in range(copies) for caption in captions]
-    return Part(name, rows, ranking, [request.prompt for request in requests], _generate(loaded, requests))
+    return Part(name, rows, ranking, _generate(loaded, requests))
 
 
-def _generate(loaded: LoadedModel, requests: list[Request], **changed: object) -> list[np.ndarray]:
+def _generate(loaded: LoadedModel, requests: list[Request]) -> list[GeneratedClip]:
     total = len(requests) * loaded.config.INFERENCE_TIMESTEPS
     with tqdm(total=total, desc="generating", unit="clip step", dynamic_ncols=True) as bar:
-        return generate(
-            loaded.model,
-            loaded.encoder,
-            requests,
-            **{**sampling_settings(loaded.config), **changed},
-            on_step=bar.update,
-        )
+        return generate(loaded, requests, on_step=bar.update)
 
 
 def _report(part: Part, data: TextToSignDataset, found: Judgement) -> tuple[dict[str, object], list[list[str]]]:
@@ -251,11 +254,11 @@ def _controls(loaded: LoadedModel, part: Part, data: TextToSignDataset, found: J
     seed = loaded.config.SEED
     controls = [Control("shuffled captions", "prompt ranking", part.name, part.ranking.with_other_captions(seed))]
     requests = [Request(caption, seed) for caption in sorted(set(part.captions))]
-    textless = _generate(loaded, requests, guidance_scale=0.0)
+    textless = _generate(loaded.with_settings(GUIDANCE_SCALE=0.0), requests)
     dealt = zip(part.generated, redealt(part.captions, data.texts, seed), strict=True)
     for name, asked_for in (
         ("shuffled captions", [(clip, caption) for clip, caption in dealt if caption is not None]),
-        ("no text (guidance 0)", list(zip(textless, [request.prompt for request in requests], strict=True))),
+        ("no text (guidance 0)", [(clip.frames, clip.facts.prompt) for clip in textless]),
     ):
         clips, captions = [clip for clip, _ in asked_for], [caption for _, caption in asked_for]
         made = judged(found.judge, clips, captions)[0] if clips else None
@@ -285,18 +288,15 @@ def _pairs(part: Part, data: TextToSignDataset, found: Judgement, answers: list[
     return pairs
 
 
-def _write_clips(folder: Path, loaded: LoadedModel, data: TextToSignDataset, parts: list[Part]) -> None:
+def _write_clips(folder: Path, data: TextToSignDataset, parts: list[Part]) -> None:
     """A contact sheet of each part and all generated clips, in the place of those of an earlier evaluation."""
     for old in (*folder.glob("contact_sheet_*.png"), *folder.glob("generated/*/*_*.gif")):
         old.unlink()
     for part in parts:
         captions = sorted(set(part.captions))
-        requests = [Request(text, loaded.config.SEED, i // len(captions)) for i, text in enumerate(part.captions)]
-        facts = provenances(loaded, requests)
-        for number, (clip, fact) in enumerate(zip(part.generated, facts, strict=True)):
+        for number, clip in enumerate(part.clips):
             copy, which = divmod(number, len(captions))
-            name = folder / "generated" / part.name / f"{which:03d}_{copy}.gif"
-            write_gif(name, clip, fps=fact.fps, comment=fact.to_json())
+            clip.write(folder / "generated" / part.name / f"{which:03d}_{copy}.gif")
         real = [data.frames(next(row for row in part.rows if data.texts[row] == caption)) for caption in captions]
         sheet = contact_sheet([("real", real), ("generated", part.generated[: len(captions)])], short_titles(captions))
         sheet.save(folder / f"contact_sheet_{part.name}.png")

@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from dataset import TextToSignDataset
 from methods.evaluation.scores import Score
-from methods.sampling.generate import Request, generate, sampling_settings
+from methods.sampling.generate import generate
 from methods.sampling.loading import LoadedModel
+from methods.sampling.provenance import Request
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def retrieval(
     with tqdm(
         total=len(requests) * config.INFERENCE_TIMESTEPS, desc="generating", unit="clip step", dynamic_ncols=True
     ) as bar:
-        clips = generate(loaded.model, loaded.encoder, requests, **sampling_settings(config), on_step=bar.update)
+        clips = [clip.frames for clip in generate(loaded, requests, on_step=bar.update)]
     return score_retrieval(clips, [request.prompt for request in requests], data, indices)
 
 

@@ -1,14 +1,19 @@
-"""A checkpoint -> a model that is ready to sample: averaged weights, settings, the encoder of its training."""
+"""A checkpoint -> a model that is ready to sample: averaged weights, settings, facts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import importlib.metadata
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
+import PIL
+import torch
 from torch import Tensor
 
-from config import Config, make_config, model_keys
+from config import VERSION, Config, make_config, model_keys
 from diffusion.text2sign import Text2Sign, create_text2sign
+from methods.sampling.provenance import Provenance, Request, path_text
 from models.encoder_files import TextEncoderError
 from models.text_encoder import TextEncoder
 from utils import runtime
@@ -28,6 +33,63 @@ class LoadedModel:
     path: Path
     hash: FileHash = UNSAVED
     training_data: dict[str, int | str] = field(default_factory=dict)  # as ``dataset.data_identity``
+
+    def with_settings(self, **changed: object) -> LoadedModel:
+        """The same model under other settings of sampling."""
+        return replace(self, config=replace(self.config, **changed))
+
+    def facts(
+        self, request: Request, *, batch_size: int = 1, batch_position: int = 0, num_tokens: int = 1
+    ) -> Provenance:
+        """What decides the clip of ``request`` here and now; ``num_tokens`` is its batch's longest text."""
+        config = self.config
+        return Provenance(
+            prompt=request.prompt,
+            seed=request.seed,
+            index=request.index,
+            checkpoint=path_text(self.path),
+            checkpoint_sha256=self.hash.sha256,
+            checkpoint_sha256_of=self.hash.of,
+            step=self.step,
+            experiment=config.EXPERIMENT_NAME,
+            **sampling_settings(config),
+            fps=config.FPS,
+            batch_size=batch_size,
+            batch_position=batch_position,
+            num_tokens=num_tokens,
+            frame_chunk_size=config.TINYFUSION_FRAME_CHUNK_SIZE,
+            deterministic=config.DETERMINISTIC,
+            **self.environment(),
+        )
+
+    def environment(self) -> dict[str, str | int]:
+        """``provenance.ENVIRONMENT`` of this process."""
+        device = self.model.clip_mean.device
+        return {
+            "device": device.type,
+            "hardware": runtime.hardware(device),
+            "precision": str(self.model.autocast_dtype or torch.float32).removeprefix("torch."),
+            "num_threads": torch.get_num_threads(),
+            "torch": str(torch.__version__),
+            "transformers": _version_of("transformers"),
+            "pillow": PIL.__version__,
+            "version": VERSION,
+        }
+
+
+@cache
+def _version_of(package: str) -> str:
+    return importlib.metadata.version(package)
+
+
+def sampling_settings(config: Config) -> dict[str, float | int | str]:
+    """The keyword arguments of ``Text2Sign.sample`` that the config decides."""
+    return {
+        "num_steps": config.INFERENCE_TIMESTEPS,
+        "sampler": config.SAMPLER,
+        "eta": config.ETA,
+        "guidance_scale": config.GUIDANCE_SCALE,
+    }
 
 
 def load_model(path: Path, overrides: dict[str, object] | None = None) -> LoadedModel:

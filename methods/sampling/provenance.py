@@ -1,4 +1,4 @@
-"""What made a clip: everything that decides its bits, as the JSON comment of its GIF. No torch in here.
+"""What is asked for, and what made a clip: all that decides its bits, its file's name and comment. No torch in here.
 
 A clip's neighbours in its batch cannot change it, but the batch's shape can, by a rounding: matrix products sum in an
 order that depends on the number of clips, on the clip's place among them and on the padded length of the text. These
@@ -7,7 +7,9 @@ three are stored, so that the clip can be made again bit for bit without its nei
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,6 +26,15 @@ SHOWN = 60  # characters of what was found, in a message
 
 class ProvenanceError(UserError):
     """A clip that does not tell what made it, or that cannot be made again from what it tells."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One clip to make: the ``index``-th of ``prompt`` under ``seed``. The three alone decide its noise."""
+
+    prompt: str
+    seed: int
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,26 @@ DECIDES = (
     "guidance_scale", "fps", "precision",
 )  # fmt: skip
 """Where any of these is another, it is another clip; the rest can change it by roundings alone."""
+
+
+def file_name(facts: Provenance) -> str:
+    """Prompt, step, settings, seed and number: clips that differ in any of them lie side by side."""
+    sampler = f"eta{facts.eta:g}" if facts.sampler == "ddim" else facts.sampler  # only ddim knows ETA
+    settings = f"step{facts.step:06d}_{facts.num_steps}x{sampler}_guide{facts.guidance_scale:g}"
+    return f"{file_stem(facts.prompt)}_{settings}_seed{facts.seed}_{facts.index:02d}.gif"
+
+
+def file_stem(prompt: str) -> str:
+    """A prompt as a file name: readable, ASCII, and distinct for prompts that differ only in what was dropped or in
+    case, since not every file system tells capitals apart. With 12 digits, 100,000 such prompts stay distinct."""
+    words = re.sub(r"[^A-Za-z0-9]+", "-", prompt).strip("-")[:60] or "prompt"
+    plain = words.replace("-", " ") == prompt == prompt.lower()
+    return words if plain else f"{words}-{hashlib.sha256(prompt.encode()).hexdigest()[:12]}"
+
+
+def path_text(path: Path) -> str:
+    """A path as it can be written down: the bytes of its name need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def read(path: Path) -> Provenance:

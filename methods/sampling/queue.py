@@ -14,10 +14,10 @@ from pathlib import Path
 
 from config import ConfigError
 from methods.sampling import provenance
-from methods.sampling.generate import Request, facts_of, file_name, file_stem, generate, provenances, sampling_settings
+from methods.sampling.generate import generate
 from methods.sampling.loading import LoadedModel
-from methods.sampling.provenance import DECIDES, Provenance, ProvenanceError, shown
-from utils.gif import read_gif, write_gif
+from methods.sampling.provenance import DECIDES, Provenance, ProvenanceError, Request, file_name, file_stem, shown
+from utils.gif import read_gif
 from utils.processes import World
 from utils.video import VideoError
 
@@ -72,7 +72,7 @@ def make_queue(
     batches, replaced = [], []
     for start in range(process.rank * batch_size, len(requests), process.size * batch_size):
         chosen = requests[start : start + batch_size]
-        wanted = [facts_of(loaded, request) for request in chosen]
+        wanted = [loaded.facts(request) for request in chosen]
         paths = [folder / file_name(facts) for facts in wanted]
         shape = loaded.config.INPUT_SHAPE
         reasons = [to_do(path, facts, shape, overwrite=overwrite) for path, facts in zip(paths, wanted, strict=True)]
@@ -127,15 +127,11 @@ def work(
 
 def _make(loaded: LoadedModel, batch: Batch, on_step: Callable[[int], object]) -> Iterator[tuple[Path, bool]]:
     """Sample the whole batch, so that its shape is always the same, and write what is missing of it."""
-    requests, size = batch.requests, len(batch.requests)
-    clips = generate(
-        loaded.model, loaded.encoder, requests, **sampling_settings(loaded.config), batch_size=size, on_step=on_step
-    )
-    facts = provenances(loaded, requests, batch_size=size)
-    for place, path in enumerate(batch.paths):
+    clips = generate(loaded, batch.requests, batch_size=len(batch.requests), on_step=on_step)
+    for place, (path, clip) in enumerate(zip(batch.paths, clips, strict=True)):
         is_missing = place in batch.missing
         if is_missing:
-            write_gif(path, clips[place], fps=facts[place].fps, comment=facts[place].to_json())
+            clip.write(path)
         yield path, is_missing
 
 

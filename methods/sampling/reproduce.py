@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from config import ConfigError
-from methods.sampling.generate import Request, environment, generate, path_text, sampling_settings
+from methods.sampling.generate import GeneratedClip, generate
 from methods.sampling.loading import LoadedModel, load_model
-from methods.sampling.provenance import ENVIRONMENT, Provenance, ProvenanceError
+from methods.sampling.provenance import ENVIRONMENT, Provenance, ProvenanceError, Request
 from utils import runtime
 from utils.checkpoints.hash import hash_of, same_beside
 from utils.checkpoints.seal import FileHash
@@ -106,24 +106,16 @@ def _available(facts: Provenance) -> tuple[str, str]:
 
 def surroundings(facts: Provenance, loaded: LoadedModel) -> list[str]:
     """``torch 2.14.0 -> 2.15.0`` for all that is not as it was, and may round otherwise."""
-    now, then = environment(loaded.model), {name: getattr(facts, name) for name in ENVIRONMENT}
+    now, then = loaded.environment(), {name: getattr(facts, name) for name in ENVIRONMENT}
     return [f"{name} {value} -> {now[name]}" for name, value in then.items() if value != now[name]]
-
-
-def facts_here(facts: Provenance, loaded: LoadedModel) -> Provenance:
-    """The facts of the clip that was made again: the same settings, from this path and in these surroundings."""
-    return replace(facts, checkpoint=path_text(loaded.path), **environment(loaded.model))
 
 
 def make_again(
     loaded: LoadedModel, facts: Provenance, on_step: Callable[[int], object] = lambda num_clips: None
-) -> np.ndarray:
-    """The clip (F, H, W, 3) uint8, in a batch of the same shape that holds nothing but itself."""
-    request = Request(facts.prompt, facts.seed, facts.index)
-    clips = generate(
-        loaded.model, loaded.encoder, [request] * facts.batch_size, **sampling_settings(loaded.config),
-        batch_size=facts.batch_size, num_tokens=facts.num_tokens, on_step=on_step,
-    )  # fmt: skip
+) -> GeneratedClip:
+    """The clip as it comes here, in a batch of the same shape that holds nothing but itself."""
+    requests, size = [Request(facts.prompt, facts.seed, facts.index)] * facts.batch_size, facts.batch_size
+    clips = generate(loaded, requests, batch_size=size, num_tokens=facts.num_tokens, on_step=on_step)
     return clips[facts.batch_position]
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from config import Config
 from dataset import TextToSignDataset
-from methods.sampling.generate import Request, generate, provenances, sampling_settings, write_clips
+from methods.sampling.generate import generate
 from methods.sampling.loading import LoadedModel
+from methods.sampling.provenance import Request, file_name
 from utils.captions import short_titles
 from utils.contact_sheet import contact_sheet
 
@@ -36,12 +37,11 @@ def preview(
     config = loaded.config
     first = {text: i for i, text in reversed([(i, data.texts[i]) for i in indices])}
     texts = list(dict.fromkeys(data.texts[i] for i in indices))[: config.NUM_PREVIEWS]
-    requests = [Request(text, config.SEED) for text in texts]
-    clips = generate(loaded.model, loaded.encoder, requests, **sampling_settings(config))
-    if write:
-        write_clips(folder(config), clips, provenances(loaded, requests))
+    clips = generate(loaded, [Request(text, config.SEED) for text in texts])
+    for clip in clips if write else []:
+        clip.write(folder(config) / file_name(clip.facts))
     titles = [f"{number}_{title[:MAX_TITLE]}" for number, title in enumerate(short_titles(texts), start=1)]
-    shown = [beside(data.frames(first[text]), clip) for text, clip in zip(texts, clips, strict=True)]
+    shown = [beside(data.frames(first[text]), clip.frames) for text, clip in zip(texts, clips, strict=True)]
     return dict(zip(titles, shown, strict=True))
 
 

@@ -23,9 +23,8 @@ import pytest
 import torch
 
 from main import main
-from methods.sampling.generate import Request
 from methods.sampling.loading import LoadedModel, load_model
-from methods.sampling.provenance import read
+from methods.sampling.provenance import Request, read
 from methods.sampling.queue import Queue, make_queue, work
 from tests.conftest import files_below, moving_square
 from utils.checkpoints import file as checkpoint

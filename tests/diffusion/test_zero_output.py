@@ -23,7 +23,9 @@ from config import Config, ConfigError
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
 from external.TinyFusion.weights import WeightsError
 from main import main
-from methods.sampling.generate import Request, generate
+from methods.sampling.generate import generate
+from methods.sampling.loading import LoadedModel
+from methods.sampling.provenance import Request
 from methods.trainer import Trainer
 from methods.training.warm_start import initialise_backbone
 from models.text_encoder import TextEncoder
@@ -60,9 +62,10 @@ def output(trainer: Trainer) -> Tensor:
 def sampled(trainer: Trainer) -> Tensor:
     """One clip (F, H, W, 3) of the current weights, levels 0 to 255."""
     trainer.model.eval()
-    clip = generate(trainer.model, trainer.encoder, [Request("hello", 1)], num_steps=4)[0]
+    loaded = LoadedModel(trainer.model, trainer.encoder, trainer.config, trainer.step, Path())
+    clip = generate(loaded.with_settings(GUIDANCE_SCALE=1.0), [Request("hello", 1)])[0]
     trainer.model.train()
-    return torch.from_numpy(clip).float()
+    return torch.from_numpy(clip.frames).float()
 
 
 # ---- First cause: a frozen backbone behind random output layers -----------------------------------------------------
@@ -135,19 +138,20 @@ def test_a_run_from_scratch_begins_at_zero_and_leaves_it_with_its_first_step(deb
 def test_one_nan_in_any_tensor_of_the_model_makes_no_clip(
     architecture: str, debug_config: MakeConfig, encoder: TextEncoder
 ) -> None:
-    model = create_text2sign(debug_config(MODEL_ARCHITECTURE=architecture, NUM_FRAMES=2, UNET_PATCH_SIZE=4), encoder)
-    model.eval()
+    changes = {"NUM_FRAMES": 2, "UNET_PATCH_SIZE": 4, "INFERENCE_TIMESTEPS": 1, "GUIDANCE_SCALE": 1.0}
+    config = debug_config(MODEL_ARCHITECTURE=architecture, **changes)
+    model = create_text2sign(config, encoder).eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():  # initial zeros might hide it
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=draw))
-    requests = [Request("hello", 1)]
-    assert generate(model, encoder, requests, num_steps=1)[0].std() > 1
+    loaded, requests = LoadedModel(model, encoder, config, 0, Path()), [Request("hello", 1)]
+    assert generate(loaded, requests)[0].frames.std() > 1
     for name, value in model.state_dict().items():
         kept = value.clone()
         value.view(-1)[0] = math.nan
         with pytest.raises(VideoError, match="NaN or infinite"):
-            generate(model, encoder, requests, num_steps=1)
+            generate(loaded, requests)
             pytest.fail(f"a NaN in {name} made a clip")
         value.copy_(kept)
 
@@ -157,10 +161,11 @@ def test_one_nan_in_any_tensor_of_the_model_makes_no_clip(
 def test_an_infinite_prediction_is_not_clipped_to_black_or_white(
     value: float, guidance_scale: float, debug_config: MakeConfig, encoder: TextEncoder
 ) -> None:
-    model = create_text2sign(debug_config(), encoder).eval()
+    config = debug_config(INFERENCE_TIMESTEPS=2, GUIDANCE_SCALE=guidance_scale)
+    model = create_text2sign(config, encoder).eval()
     model.backbone.dit.final_layer.linear.bias.data[5] = value
     with pytest.raises(VideoError, match="NaN or infinite"):
-        generate(model, encoder, [Request("hello", 1)], num_steps=2, guidance_scale=guidance_scale)
+        generate(LoadedModel(model, encoder, config, 0, Path()), [Request("hello", 1)])
 
 
 def test_one_nan_in_any_weight_skips_the_step_and_moves_nothing(

@@ -15,19 +15,14 @@ from PIL import Image
 
 from config import VERSION, make_config
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
-from methods.sampling.generate import (
-    Request,
-    file_name,
-    file_stem,
-    generate,
-    provenances,
-    sampling_settings,
-    write_clips,
-)
+from methods.sampling.generate import generate, noise_of
 from methods.sampling.loading import LoadedModel, load_model
+from methods.sampling.provenance import Request, file_name, file_stem
+from methods.sampling.queue import make_queue, work
 from models.text_encoder import TextEncoder
-from tests.conftest import moving_square
+from models.text_features import TextFeatures
 from utils.checkpoints.seal import FileHash
+from utils.processes import World
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +35,7 @@ def loaded(trained_checkpoint: Path) -> LoadedModel:
 
 def test_a_requests_noise_depends_on_prompt_seed_and_index_and_on_nothing_else() -> None:
     def draw(request: Request) -> list[float]:
-        return torch.randn(4, generator=request.noise()).tolist()
+        return torch.randn(4, generator=noise_of(request)).tolist()
 
     first = draw(Request("hello", 1, 0))
     torch.manual_seed(99)
@@ -53,9 +48,10 @@ def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(loaded: 
     config = replace(loaded.config, ETA=0.5, GUIDANCE_SCALE=3.0, FPS=5, EXPERIMENT_NAME="other")
     other = replace(loaded, config=config, step=40, path=Path("here/it.pt"), hash=FileHash("ab" * 32, "file"))
     requests = [Request("yes", 7), Request("gr\u00fc\u00df 'dich' \u2764", 7, 2), Request("no", 8)]
-    facts = provenances(other, requests, batch_size=2)
-    paths = write_clips(tmp_path, [moving_square(i) for i in range(3)], facts)
-    with Image.open(paths[1]) as image:
+    clips = generate(other, requests, batch_size=2)
+    path = tmp_path / file_name(clips[1].facts)
+    clips[1].write(path)
+    with Image.open(path) as image:
         found = json.loads(image.info["comment"].decode("utf-8"))
         assert image.n_frames == 4
     num_tokens = other.encoder.encode([requests[1].prompt]).mask.shape[1]
@@ -68,10 +64,9 @@ def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(loaded: 
         "torch": torch.__version__, "transformers": transformers.__version__, "pillow": PIL.__version__,
         "version": VERSION,
     }  # fmt: skip
-    assert paths[1].name.endswith("_step000040_4xeta0.5_guide3_seed7_02.gif") and paths[1].name.isascii()
-    assert [(one.batch_size, one.batch_position, one.num_tokens) for one in facts] == [
-        (2, 0, num_tokens), (2, 1, num_tokens), (1, 0, 3)
-    ]  # fmt: skip
+    assert path.name.endswith("_step000040_4xeta0.5_guide3_seed7_02.gif") and path.name.isascii()
+    places = [(clip.facts.batch_size, clip.facts.batch_position, clip.facts.num_tokens) for clip in clips]
+    assert places == [(2, 0, num_tokens), (2, 1, num_tokens), (1, 0, 3)]
 
 
 def test_clips_that_differ_in_anything_have_different_names(loaded: LoadedModel) -> None:
@@ -81,10 +76,10 @@ def test_clips_that_differ_in_anything_have_different_names(loaded: LoadedModel)
         {"INFERENCE_TIMESTEPS": 3},
     )  # fmt: skip
     for overrides in changes:
-        config = replace(loaded.config, **overrides)
         requests = [Request("hello", 1), Request("hello", 2), Request("hello", 1, 1), Request("Hello.", 1)]
         for step in (1, 2):
-            names |= {file_name(one) for one in provenances(replace(loaded, config=config, step=step), requests)}
+            other = replace(loaded.with_settings(**overrides), step=step)
+            names |= {file_name(other.facts(request)) for request in requests}
     assert len(names) == len(changes) * 4 * 2
 
 
@@ -127,14 +122,29 @@ def test_file_names_are_distinct_where_case_does_not_count() -> None:
 
 def test_clips_come_in_the_order_of_requests_whatever_the_batch(loaded: LoadedModel) -> None:
     requests = [Request(prompt, 3, index) for prompt in ("yes", "where is the station", "no") for index in range(2)]
-    settings, reported = sampling_settings(loaded.config), []
-    together = generate(loaded.model, loaded.encoder, requests, **settings, batch_size=4, on_step=reported.append)
+    reported = []
+    together = generate(loaded, requests, batch_size=4, on_step=reported.append)
     assert reported == [4] * 4 + [2] * 4  # clips of each batch, at each of 4 steps
     for request, clip in zip(requests, together, strict=True):
-        (alone,) = generate(loaded.model, loaded.encoder, [request], **settings)
-        assert clip.shape == (4, 16, 16, 3) and clip.dtype == np.uint8
-        assert int(np.abs(clip.astype(int) - alone).max()) <= 1  # a level, where rounding falls the other way
-    assert not np.array_equal(together[0], together[1])
+        (alone,) = generate(loaded, [request])
+        assert clip.frames.shape == (4, 16, 16, 3) and clip.frames.dtype == np.uint8
+        assert int(np.abs(clip.frames.astype(int) - alone.frames).max()) <= 1  # a level, where rounding falls otherwise
+    assert not np.array_equal(together[0].frames, together[1].frames)
+
+
+def test_the_texts_of_a_batch_are_encoded_once(loaded: LoadedModel, tmp_path: Path) -> None:
+    heard = []
+
+    class Listening(TextEncoder):
+        def encode(self, prompts: list[str]) -> TextFeatures:
+            heard.append(prompts)
+            return super().encode(prompts)
+
+    other = replace(loaded, encoder=Listening(loaded.config.TEXT_ENCODER, max_length=32))
+    requests = [Request(prompt, 3) for prompt in ("yes", "no", "please")]
+    queue = make_queue(other, requests, tmp_path, batch_size=2, process=World())
+    assert sum(is_new for _, is_new in work(other, queue)) == 3
+    assert heard == [["yes", "no"], ["please"]]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -152,10 +162,10 @@ def test_size_and_place_in_the_batch_and_length_of_text_decide_every_bit(
     settings = {"num_steps": 3, "eta": 0.5, "guidance_scale": 2.0}
     requests = [Request("yes", 1), Request("where is the station now please", 1), Request("thank you", 2)]
     text = encoder.encode([request.prompt for request in requests])
-    together = model.sample(text, [request.noise() for request in requests], **settings)
+    together = model.sample(text, [noise_of(request) for request in requests], **settings)
     for place, request in enumerate(requests):
         own = encoder.encode([request.prompt] * 3).padded(text.mask.shape[1])
-        again = model.sample(own, [request.noise() for _ in requests], **settings)
+        again = model.sample(own, [noise_of(request) for _ in requests], **settings)
         assert torch.equal(again[place], together[place])
 
 
