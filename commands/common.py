@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import config as settings
-from config import Config
+from config import Config, ConfigError
 
 if TYPE_CHECKING:
     from methods.sampling.loading import LoadedModel
@@ -22,7 +22,7 @@ def add_command(
     command = commands.add_parser(
         name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=argparse.RawTextHelpFormatter
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, command=name)
     command.add_argument("--preset", default="default", metavar="NAME", help=f"one of: {', '.join(settings.PRESETS)}")
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
@@ -34,6 +34,16 @@ def add_command(
 def config_of(args: argparse.Namespace) -> Config:
     """The settings that --preset and --set ask for."""
     return settings.make_config(args.preset, settings.parse_assignments(args.assignments))
+
+
+def refuse_settings(args: argparse.Namespace, source: str) -> None:
+    """For a command that takes every setting from ``source``.
+
+    Raises:
+        ConfigError: --preset or --set is given, and would be ignored.
+    """
+    if args.assignments or args.preset != "default":
+        raise ConfigError(f"{args.command} takes every setting from the {source}; leave out --set and --preset.")
 
 
 def load_model_of(args: argparse.Namespace, overrides: dict[str, object]) -> LoadedModel:

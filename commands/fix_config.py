@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import config as settings
-from commands.common import add_command
+from commands.common import add_command, refuse_settings
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -15,10 +15,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--checkpoint", required=True, metavar="PATH")
     command.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
     command.add_argument("--file", default=settings.__file__, metavar="PATH", help="default: the project's config.py")
+    command.epilog = "Every setting comes from the checkpoint: --preset and --set are refused."
 
 
 def run(args: argparse.Namespace) -> int:
     """Rewrite the model keys' literals in config.py, show the diff, keep a backup."""
+    refuse_settings(args, "checkpoint")
     from methods.fix_config import known_keys, stored_config
     from utils.config_file import fit, read_source, replace_file, unified_diff
 

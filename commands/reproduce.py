@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.common import add_command, tell
+from commands.common import add_command, refuse_settings, tell
 from config import ConfigError
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_arguments(args: argparse.Namespace, file: Path, output: Path) -> None:
-    if args.assignments or args.preset != "default":
-        raise ConfigError("reproduce takes every setting from the clip; leave out --set and --preset.")
+    refuse_settings(args, "clip")
     if output.is_dir():
         raise ConfigError(f"--output {output} is a folder; wanted a file, for example {output / 'again.gif'}")
     if output.exists() and file.exists() and output.samefile(file):
