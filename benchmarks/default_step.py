@@ -41,7 +41,7 @@ def main() -> None:
             start = time.perf_counter()
             metrics = trainer.train_step()
             trainer.step += 1
-            steps.append({"seconds": round(time.perf_counter() - start, 1), "loss": round(metrics["loss"], 4)})
+            steps.append({"seconds": round(time.perf_counter() - start, 1), "loss": round(metrics.loss, 4)})
             print(steps[-1], flush=True)
     peak = peak_memory_bytes(trainer.device)
     result = {

@@ -22,30 +22,28 @@ import torch
 from benchmarks.machine import write_result
 from config import make_config
 from methods.trainer import Trainer
-from methods.training.report import Watch
+from methods.training.report import Report
+from methods.training.step import StepResult
 from utils.train_logger import TrainLogger
 
 COMPUTED = {"validation": "VALIDATE_EVERY_EPOCHS", "ranking": "RANK_EVERY_EPOCHS", "previews": "SAMPLE_EVERY_EPOCHS"}
 
 
 class Timed:
-    """A Watch that knows how long it was busy."""
+    """A Report that knows how long it was busy."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, report: Report) -> None:
+        self._report = report
         self.seconds = 0.0
 
-    def clips(self, *arguments: torch.Tensor) -> None:
-        self._busy(self._watch.clips, *arguments)
+    def gradients(self, step: int) -> None:
+        self._busy(self._report.gradients, step)
 
-    def gradients(self) -> None:
-        self._busy(self._watch.gradients)
+    def after_step(self, result: StepResult, *, seconds: float) -> None:
+        self._busy(self._report.after_step, result, seconds=seconds)
 
-    def after_step(self, metrics: dict[str, float], *, seconds: float) -> None:
-        self._busy(self._watch.after_step, metrics, seconds=seconds)
-
-    def after_saving(self) -> None:
-        self._busy(self._watch.after_saving)
+    def after_saving(self, step: int) -> None:
+        self._busy(self._report.after_saving, step)
 
     def _busy(self, call: object, *arguments: object, **named: object) -> None:
         start = time.perf_counter()
@@ -53,15 +51,13 @@ class Timed:
         self.seconds += time.perf_counter() - start
 
 
-def step(trainer: Trainer, watch: Timed | None) -> float:
-    """Seconds of one step, logged where there is a ``watch``; the position stays where it was."""
+def step(trainer: Trainer, report: Timed | None) -> float:
+    """Seconds of one step, logged where there is a ``report``; the position stays where it was."""
     start = time.perf_counter()
-    trainer.watch = watch
-    metrics = trainer.train_step()
-    if watch is not None:
-        trainer.step += 1
-        watch.after_step(metrics, seconds=time.perf_counter() - start)
-        trainer.step -= 1
+    trainer.report = report
+    result = trainer.train_step()
+    if report is not None:
+        report.after_step(result, seconds=time.perf_counter() - start)
     return time.perf_counter() - start
 
 
@@ -78,34 +74,36 @@ def main() -> None:
         trainer.config = quiet = replace(config, **dict.fromkeys(COMPUTED.values(), 0))
         with TrainLogger(Path(folder) / "log") as log:
             start = time.perf_counter()
-            watch = Watch(trainer, log)
-            watch.begin()
+            report = Report(trainer.view(), log)
+            report.begin()
             at_start = time.perf_counter() - start
-            watch = Timed(watch)
+            timed = Timed(report)
             period = config.LOG_DETAILS_EVERY_EPOCHS * trainer.steps_per_epoch
             seconds = {False: 0.0, True: 0.0}
             for number in range(args.periods * period):
                 for logged in (number % 2 == 0, number % 2 == 1):
-                    seconds[logged] += step(trainer, watch if logged else None)
+                    seconds[logged] += step(trainer, timed if logged else None)
                 trainer.step += 1
-            told, silent = watch.seconds, seconds[False]
+            logging, silent = timed.seconds, seconds[False]
             result = {
                 "threads": torch.get_num_threads(),
                 "logged_steps": args.periods * period,
                 "seconds_per_silent_step": round(silent / (args.periods * period), 4),
-                "share": round(told / silent, 4),
+                "share": round(logging / silent, 4),
                 "ratio_of_step_times": round(seconds[True] / silent, 4),
                 "seconds_at_start": round(at_start, 2),
             }
+            one = trainer.train_step()
             for name, setting in COMPUTED.items():
-                watch.seconds = 0.0
                 trainer.config = replace(quiet, LOG_DETAILS_EVERY_EPOCHS=0, **{setting: 1})
-                metrics = {"loss": 0.0, "gradient_norm": 0.0, "learning_rate": 0.0, "skipped": 0.0}
-                watch.after_step(metrics, seconds=1.0)  # the run stands at the end of an epoch
-                watch.after_saving()
+                report = Report(trainer.view(), log)
+                report.begin()
+                timed = Timed(report)
+                timed.after_step(replace(one, step=trainer.step), seconds=1.0)  # the run stands at the end of an epoch
+                timed.after_saving(trainer.step)
                 every = getattr(config, setting) * trainer.steps_per_epoch
-                share = watch.seconds / (every * result["seconds_per_silent_step"])
-                result[name] = {"seconds": round(watch.seconds, 2), "every_steps": every, "share": round(share, 4)}
+                share = timed.seconds / (every * result["seconds_per_silent_step"])
+                result[name] = {"seconds": round(timed.seconds, 2), "every_steps": every, "share": round(share, 4)}
     path = write_result("logging_cost", f"python -m benchmarks.logging_cost --periods {args.periods}", result)
     for name, value in result.items():
         print(f"{name:<26}{value}")

@@ -28,9 +28,11 @@ from methods.sampling.loading import check_encoder, encoder_identity, load_weigh
 from methods.training.distributed import Share, distribute, exchanging, gather, shares
 from methods.training.interruption import Interruption
 from methods.training.optimisation import Ema, make_optimizer
-from methods.training.report import Watch
-from methods.training.resume import read_state, tell_data, tell_position
+from methods.training.report import Report, Validation
+from methods.training.resume import print_data, print_position, read_state
+from methods.training.run import Run
 from methods.training.sharding import clip_gradients, gathered, own_moments
+from methods.training.step import StepResult
 from methods.training.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
 from schedulers.training_schedules import ema_decay, learning_rate
@@ -58,7 +60,7 @@ class Trainer:
         self.device, dtype = runtime.prepare(config)
         content = together(lambda: read_state(config, resume))
         self.data = in_turn(lambda: load_dataset(config))
-        tell_data(self.data)
+        print_data(self.data)
         together(lambda: self._build(content, resume))
         self.model.autocast_dtype = dtype
         self.model.to(self.device).train()
@@ -70,17 +72,17 @@ class Trainer:
         self.step = 0
         self.skipped_steps = 0  # bad ones since the beginning
         self._saved_step = -1  # none yet
-        self.validation_loss: float | None = None  # of the last validation on held-out clips
+        self.validated: Validation | None = None  # the last one on held-out clips
         self.clips_per_step = config.BATCH_SIZE * config.GRADIENT_ACCUMULATION_STEPS * self.world.size
         self.steps_per_epoch = math.ceil(len(self.training) / self.clips_per_step)
         self.num_steps = self.steps_per_epoch * config.NUM_EPOCHS
         if content is not None and resume is not None:
             self._restore(content, resume)
-            tell_position(content, self.steps_per_epoch)
+            print_position(content, self.steps_per_epoch)
         self.bad_steps = 0
         self.interruption = Interruption()
         self._stop_agreed = False  # of several processes, after the current step
-        self.watch: Watch | None = None  # while ``run`` runs
+        self.report: Report | None = None  # while ``run`` runs
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
 
@@ -91,13 +93,16 @@ class Trainer:
         folder = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
         logger = together(lambda: open_logger(folder, first_step=self.step))
         with logger as log, self.interruption, self._progress() as bar:
-            self.watch = Watch(self, log)
+            self.report = Report(self.view(), log)
             while self.step < self.num_steps and not self.stop_requested:
                 started = time.perf_counter()
-                metrics = self.train_step()
+                result = self.train_step()
                 self.step += 1
                 seconds = time.perf_counter() - started
-                bar.set_postfix(self.watch.after_step(metrics, seconds=seconds), refresh=False)
+                self.validated = self.report.after_step(result, seconds=seconds) or self.validated
+                bar.set_postfix_str(
+                    f"loss={result.loss:.4f}, clips/s={len(result.losses) / seconds:.1f}", refresh=False
+                )
                 bar.update()
                 if self.step % self.steps_per_epoch == 0:
                     self._end_of_epoch(self.step // self.steps_per_epoch)
@@ -115,7 +120,13 @@ class Trainer:
         """Whether training ends with the current step: all processes after the same one."""
         return self.interruption.asked if self.world.size == 1 else self._stop_agreed
 
-    def train_step(self) -> dict[str, float]:
+    def view(self) -> Run:
+        """What the report may look at."""
+        names = ("config", "data", "training", "validation", "encoder", "model", "outline", "optimizer", "ema")
+        parts = {name: getattr(self, name) for name in names}
+        return Run(**parts, first_step=self.step, steps_per_epoch=self.steps_per_epoch)
+
+    def train_step(self) -> StepResult:
         """One optimiser step over BATCH_SIZE * GRADIENT_ACCUMULATION_STEPS clips of each process; fewer where an
         epoch ends.
 
@@ -145,9 +156,11 @@ class Trainer:
                 self.scaler.scale(loss.sum() * share.weight * self.world.size / len(rows)).backward()
             losses.append(loss.detach())
         per_clip = self._gather(parts, losses, num_clips=len(rows))
-        if self.watch is not None:
-            self.watch.clips(per_clip, noise.t, noise.drop)
-        return {"loss": float(per_clip.mean()), **self._update(rows, per_clip)}
+        norm, rate, updated = self._update(rows, per_clip)
+        return StepResult(
+            step=self.step + 1, losses=per_clip, t=noise.t, drop=noise.drop, gradient_norm=norm, learning_rate=rate,
+            skipped=not updated, skipped_total=self.skipped_steps,
+        )  # fmt: skip
 
     def _gather(self, parts: list[Share], losses: list[Tensor], *, num_clips: int) -> Tensor:
         """The loss of every clip of the step, (num_clips,) on the host; brings along who was asked to stop."""
@@ -172,7 +185,7 @@ class Trainer:
         picks = torch.randint(len(self.training), (len(rows),), generator=draw).tolist()
         return [self.data.texts[self.training[pick]] for pick in picks]
 
-    def _update(self, rows: list[int], per_clip: Tensor) -> dict[str, float]:
+    def _update(self, rows: list[int], per_clip: Tensor) -> tuple[float, float, bool]:
         """Clip, step, average; a step with a non-finite loss or gradient changes nothing and is counted.
 
         Skipped at a multiple of EMA_EVERY, it leaves the average as it is until the next multiple.
@@ -182,8 +195,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.scaler.unscale_(self.optimizer)
-        if self.watch is not None:
-            self.watch.gradients()
+        if self.report is not None:
+            self.report.gradients(self.step + 1)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = clip_gradients(parameters, config.GRADIENT_CLIP)
         finite = math.isfinite(norm) and bool(per_clip.isfinite().all())
@@ -197,7 +210,7 @@ class Trainer:
             self.bad_steps = 0
             if (self.step + 1) % config.EMA_EVERY == 0:
                 self.ema.update(self.model, ema_decay(config, self.step + 1))
-        return {"gradient_norm": norm, "learning_rate": rate, "skipped": float(not finite)}
+        return norm, rate, finite
 
     def _count_bad_step(self, rows: list[int], per_clip: Tensor, norm: float) -> None:
         self.bad_steps += 1
@@ -218,30 +231,28 @@ class Trainer:
 
     def _end_of_epoch(self, epoch: int) -> None:
         config = self.config
-        if self.watch.validated_step == self.step:
-            self.validation_loss = self.watch.validation_loss
         if epoch % config.SAVE_EVERY_EPOCHS == 0:
             self._save_and_keep()
-        self.watch.after_saving()
+        self.report.after_saving(self.step)
         if self.device.type == "cuda" and epoch % config.SAVE_EVERY_EPOCHS == 0:
             torch.cuda.empty_cache()
 
     def _save_and_keep(self) -> None:
-        """``save`` with the validation loss, if this very state was validated, and judge whether it is the best."""
-        validated = self.watch is not None and self.watch.validated_step == self.step
-        self.save(validation_loss=self.validation_loss if validated else None)
+        """``save``, and judge whether it is the best."""
+        self.save()
         on_first(lambda: checkpoint_list.keep(self.config))
 
-    def save(self, *, validation_loss: float | None = None) -> Path:
-        """Write ``latest_checkpoint.pt``, with the validation loss of this very state where it was measured."""
+    def save(self) -> Path:
+        """Write ``latest_checkpoint.pt``."""
         path = checkpoint.latest_path(self.config)
-        content = {**self.state(), "validation_loss": validation_loss}  # gathered by all
+        content = self.state()  # gathered by all
         on_first(lambda: checkpoint.save(path, content))
         self._saved_step = self.step
         return path
 
     def state(self) -> dict[str, object]:
         """Everything that a checkpoint holds (``checkpoint.FIELDS``); a sharded one all gather for the first."""
+        validated = self.validated is not None and self.validated.step == self.step  # of this very state
         found = {
             "format_version": checkpoint.FORMAT_VERSION,
             "config": self.config.to_dict(),
@@ -250,7 +261,7 @@ class Trainer:
             "batch": self.step % self.steps_per_epoch,
             "step": self.step,
             "skipped_steps": self.skipped_steps,
-            "validation_loss": None,
+            "validation_loss": self.validated.loss if validated else None,
             "model": self.model.state_dict(),
             "ema": self.ema.state(self.model),
             "optimizer": self.optimizer.state_dict(),

@@ -25,7 +25,7 @@ def first_losses(folder: Path) -> list[float]:
     trainer = Trainer(make_config("debug", debug_settings(folder, clips)))
     losses = []
     for _ in range(NUM_STEPS):
-        losses.append(trainer.train_step()["loss"])
+        losses.append(trainer.train_step().loss)
         trainer.step += 1
     return losses
 

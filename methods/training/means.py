@@ -7,13 +7,13 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 
-from torch import Tensor
+from methods.training.step import StepResult
 
 SNR_EDGES = (0.001, 0.01, 0.1, 1.0)  # alpha^2 / sigma^2; fixed, so that schedules compare
 SNR_NAMES = ("snr_below_0.001", "snr_0.001_to_0.01", "snr_0.01_to_0.1", "snr_0.1_to_1", "snr_above_1")
 
 
-class Tally:
+class Means:
     """Adds up steps on the host; a step that was skipped counts as skipped and in no mean."""
 
     def __init__(self, snr: Sequence[float]) -> None:
@@ -29,17 +29,17 @@ class Tally:
         self.largest_norm = 0.0
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0])  # name -> [sum, number of clips]
 
-    def add(self, losses: Tensor, t: Tensor, drop: Tensor, *, norm: float, skipped: bool, seconds: float) -> None:
-        """One optimiser step: the ``losses`` (B,) of its clips, their ``t`` (B,) and ``drop`` (B,), all on the host."""
+    def add(self, step: StepResult, *, seconds: float) -> None:
+        """One optimiser step, which took so many ``seconds``."""
         self.steps += 1
-        self.clips += len(losses)
+        self.clips += len(step.losses)
         self.seconds += seconds
-        if skipped:
+        if step.skipped:
             self.skipped += 1
             return
-        self._norm_sum += norm
-        self.largest_norm = max(self.largest_norm, norm)
-        for loss, when, dropped in zip(losses.tolist(), t.tolist(), drop.tolist(), strict=True):
+        self._norm_sum += step.gradient_norm
+        self.largest_norm = max(self.largest_norm, step.gradient_norm)
+        for loss, when, dropped in zip(step.losses.tolist(), step.t.tolist(), step.drop.tolist(), strict=True):
             for name in ("all", self._bins[when], "captions_dropped" if dropped else "captions_seen"):
                 self._sums[name][0] += loss
                 self._sums[name][1] += 1

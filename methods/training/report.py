@@ -1,5 +1,6 @@
-"""What a run tells beside its loop, and when. Reads the trainer, never writes to it, and changes no number of it.
-Of many processes each has a watch, and all take part in what is measured, in the same order; the first one alone tells.
+"""What a training reports beside its loop, and when. It reads the run, and changes no number of it.
+
+Of many processes each has a report, and all take part in what is measured, in the same order; the first alone writes.
 
 Every LOG_EVERY_STEPS: means since the last time, gradient norms, speed, memory. At the end of an epoch its summary, and
 at their own intervals details of the parameters, errors of fixed clips, prompt ranking (one line of ``metrics.jsonl``
@@ -12,9 +13,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 from tqdm import tqdm
@@ -22,21 +22,21 @@ from tqdm import tqdm
 from methods.cost import matmul_peak, training_flops
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.loading import LoadedModel
-from methods.training.means import Tally
+from methods.training.means import Means
 from methods.training.parameter_stats import block_groups, histograms, norms, update_ratios
-from methods.training.preamble import tell_what_stays
 from methods.training.previews import preview
-from methods.training.validation import FixedClips
+from methods.training.run import Run
+from methods.training.start_report import report_start
+from methods.training.step import StepResult
+from methods.training.validation import FixedClips, FixedErrors
 from schedulers.training_schedules import ema_decay, ema_initial_share
 from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.hash import hash_at
 from utils.files import FileError
+from utils.processes import world
 from utils.train_logger import Logger
 from utils.video import VideoError
-
-if TYPE_CHECKING:
-    from methods.trainer import Trainer
 
 NUM_RANKED = 8  # clips and captions of the prompt ranking, at most
 RANKING_LEVELS = 3  # noise levels of it
@@ -44,141 +44,144 @@ RANKING_LEVELS = 3  # noise levels of it
 Values = dict[tuple[str, str], float]  # (category, name) -> value
 
 
-class Watch:
-    """One run's telling; ``validation_loss`` is the last one measured on held-out clips, None before and without."""
+@dataclass(frozen=True)
+class Validation:
+    """The ``loss`` on held-out clips of the state after ``step`` steps."""
 
-    def __init__(self, trainer: Trainer, log: Logger) -> None:
-        self._trainer, self._log = trainer, log
-        snr = trainer.model.schedule.log_snr().exp().tolist()
-        self.interval, self._epoch = Tally(snr), Tally(snr)
-        self._groups = block_groups([name for name, _ in trainer.model.named_parameters()])
-        self._fixed = FixedClips(trainer.config, trainer.data, trainer.validation or trainer.training)
-        self._clips_name = "validation" if trainer.validation else "training_clips"
-        self.validation_loss: float | None = None
-        self.validated_step = -1  # the step that it was measured after
-        self._batch: tuple[Tensor, Tensor, Tensor] | None = None
+    step: int
+    loss: float
+
+
+class Report:
+    """The loop calls ``gradients`` and ``after_step`` in every step, and ``after_saving`` at the end of an epoch."""
+
+    def __init__(self, run: Run, log: Logger) -> None:
+        self._run, self._log = run, log
+        snr = run.model.schedule.log_snr().exp().tolist()
+        self._interval, self._epoch = Means(snr), Means(snr)
+        self._groups = block_groups([name for name, _ in run.model.named_parameters()])
+        self._pool = run.validation or run.training
+        self._pool_name = "validation" if run.validation else "training_clips"
+        self._fixed = FixedClips(run.config, run.data, self._pool)
         self._gradient_norms: dict[str, float] = {}
-        self._first_step, self._is_begun = trainer.step, False
+        self._is_begun = False
         self._flops = self._peak = 0.0  # operations: of a step for one clip, and of the machine in a second
-        self._last_told = time.perf_counter()
+        self._last_logged = time.perf_counter()
 
-    # ---- heard from the trainer -------------------------------------------------------------------------------------
+    # ---- called by the loop ------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """What stays the same is measured and told, once. Takes seconds, so the first step comes before it."""
+        """What stays the same is measured and reported, once. Takes seconds, so the first step comes before it."""
         if self._is_begun:
             return
-        trainer, started = self._trainer, time.perf_counter()
-        num_tokens = trainer.encoder.encode(trainer.data.texts[:16]).mask.shape[1]
-        self._flops = training_flops(trainer.outline, num_clips=trainer.config.BATCH_SIZE, num_tokens=num_tokens)
-        self._peak = matmul_peak(trainer.device, trainer.model.autocast_dtype)
-        if trainer.world.is_first:
-            tell_what_stays(trainer, self._log, self._groups, step=self._first_step, flops=self._flops, peak=self._peak)
+        run, started = self._run, time.perf_counter()
+        num_tokens = run.encoder.encode(run.data.texts[:16]).mask.shape[1]
+        self._flops = training_flops(run.outline, num_clips=run.config.BATCH_SIZE, num_tokens=num_tokens)
+        self._peak = matmul_peak(run.device, run.model.autocast_dtype)
+        if world().is_first:
+            report_start(run, self._log, self._groups, flops=self._flops, peak=self._peak)
         self._is_begun = True
-        self._last_told += time.perf_counter() - started  # no part of an interval between steps
+        self._last_logged += time.perf_counter() - started  # no part of an interval between steps
 
-    def clips(self, losses: Tensor, t: Tensor, drop: Tensor) -> None:
-        """The loss, timestep and caption dropout of each clip of the current step, (B,) each, on the host."""
-        self._batch = losses, t, drop
-
-    def gradients(self) -> None:
-        """The whole gradient of the current step stands in the parameters, unscaled and not yet clipped."""
-        trainer, step = self._trainer, self._trainer.step + 1
-        log, details = step % trainer.config.LOG_EVERY_STEPS == 0, self._is_due(step, "LOG_DETAILS_EVERY_EPOCHS")
+    def gradients(self, step: int) -> None:
+        """The whole gradient of the ``step``-th step stands in the parameters, unscaled and not yet clipped."""
+        log, details = step % self._run.config.LOG_EVERY_STEPS == 0, self._is_due(step, "LOG_DETAILS_EVERY_EPOCHS")
         if not (log or details):
             return
-        found = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
+        found = {name: p.grad for name, p in self._run.model.named_parameters() if p.grad is not None}
         if log:
             self._gradient_norms = norms(found, self._groups)
         if details:
             for group, one in histograms(_matrices(found), self._groups).items():
                 self._log.histogram(step, "Gradient_Stats", f"gradient_{group}", one)
 
-    def after_step(self, metrics: dict[str, float], *, seconds: float) -> dict[str, str]:
-        """``metrics`` of the step that ended, which took so many ``seconds``; returns what the progress bar shows."""
+    def after_step(self, result: StepResult, *, seconds: float) -> Validation | None:
+        """The step that ended took so many ``seconds``. Returns what was measured of its state on held-out clips."""
         self.begin()
-        trainer, step = self._trainer, self._trainer.step
-        for tally in (self.interval, self._epoch):
-            tally.add(*self._batch, norm=metrics["gradient_norm"], skipped=metrics["skipped"] > 0, seconds=seconds)
+        run, step = self._run, result.step
+        for means in (self._interval, self._epoch):
+            means.add(result, seconds=seconds)
         values: Values = {}
-        if step % trainer.config.LOG_EVERY_STEPS == 0:
-            values |= self._step_values(metrics["learning_rate"])
-        if step % trainer.steps_per_epoch == 0:
+        validation = None
+        if step % run.config.LOG_EVERY_STEPS == 0:
+            values |= self._step_values(result)
+        if step % run.steps_per_epoch == 0:
             values |= self._epoch_values()
         if self._is_due(step, "LOG_DETAILS_EVERY_EPOCHS"):
-            values |= self._details()
+            values |= self._details(step)
         if self._is_due(step, "VALIDATE_EVERY_EPOCHS"):
-            values |= self._validate()
+            errors = self._fixed_errors()
+            values |= self._error_values(step, errors)
+            validation = Validation(step, errors.loss) if run.validation else None
         if self._is_due(step, "RANK_EVERY_EPOCHS"):
-            values |= self._rank()
+            values |= self._rank(step)
         if values:
             self._log.scalars(step, values)
-        return {"loss": f"{metrics['loss']:.4f}", "clips/s": f"{len(self._batch[0]) / seconds:.1f}"}
+        return validation
 
-    def after_saving(self) -> None:
+    def after_saving(self, step: int) -> None:
         """Previews of the state as it is. One that cannot be made or written is told, and does not end the training."""
-        trainer, config = self._trainer, self._trainer.config
-        if self._is_due(trainer.step, "SAMPLE_EVERY_EPOCHS"):
-            pool = trainer.validation or trainer.training
-            path = checkpoint.latest_path(config)
-            saved = hash_at(path, trainer.step)
-            loaded = LoadedModel(trainer.model, trainer.encoder, config, trainer.step, path, saved)
-            try:
-                with self._averaged_weights():
-                    found = preview(loaded, trainer.data, pool, write=trainer.world.is_first)
-            except (VideoError, FileError) as error:
-                tqdm.write(f"no previews at step {trainer.step}: {error}", file=sys.stderr)
-                return
-            for name, frames in found.items():
-                self._log.clip(trainer.step, name, frames, fps=config.FPS)
+        run, config = self._run, self._run.config
+        if not self._is_due(step, "SAMPLE_EVERY_EPOCHS"):
+            return
+        path = checkpoint.latest_path(config)
+        loaded = LoadedModel(run.model, run.encoder, config, step, path, hash_at(path, step))
+        try:
+            with self._averaged_weights():
+                found = preview(loaded, run.data, self._pool, write=world().is_first)
+        except (VideoError, FileError) as error:
+            tqdm.write(f"no previews at step {step}: {error}", file=sys.stderr)
+            return
+        for name, frames in found.items():
+            self._log.clip(step, name, frames, fps=config.FPS)
 
     def _is_due(self, step: int, setting: str) -> bool:
         """Whether an epoch ends with ``step`` that is a multiple of the setting; 0 is never."""
-        every, (epoch, rest) = getattr(self._trainer.config, setting), divmod(step, self._trainer.steps_per_epoch)
+        every, (epoch, rest) = getattr(self._run.config, setting), divmod(step, self._run.steps_per_epoch)
         return rest == 0 and every > 0 and epoch % every == 0
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
-        trainer = self._trainer
-        trainer.model.eval()
+        model = self._run.model
+        model.eval()
         try:
-            with trainer.ema.applied_to(trainer.model):
+            with self._run.ema.applied_to(model):
                 yield
         finally:
-            trainer.model.train()
+            model.train()
 
-    # ---- told -------------------------------------------------------------------------------------------------------
+    # ---- measured ---------------------------------------------------------------------------------------------------
 
-    def _step_values(self, rate: float) -> Values:
+    def _step_values(self, result: StepResult) -> Values:
         """Means since the last time; begins to count anew."""
-        trainer, config, tally = self._trainer, self._trainer.config, self.interval
-        flops = self._flops * tally.clips / tally.seconds
+        means, rate = self._interval, result.learning_rate
+        flops = self._flops * means.clips / means.seconds
         now = time.perf_counter()
         values: Values = {
-            ("Training", "loss"): tally.loss,
-            ("Training", "gradient_norm"): tally.norm,
+            ("Training", "loss"): means.loss,
+            ("Training", "gradient_norm"): means.norm,
             ("Training", "learning_rate"): rate,
-            ("Training", "skipped_steps"): tally.skipped,
-            ("Training", "skipped_steps_total"): trainer.skipped_steps,
+            ("Training", "skipped_steps"): means.skipped,
+            ("Training", "skipped_steps_total"): result.skipped_total,
             ("Learning_Rate", "learning_rate"): rate,
-            ("Learning_Rate", "ema_decay"): ema_decay(config, trainer.step),
-            ("Performance", "seconds_per_step"): tally.seconds / tally.steps,
-            ("Performance", "clips_per_second"): tally.clips / tally.seconds,
+            ("Learning_Rate", "ema_decay"): ema_decay(self._run.config, result.step),
+            ("Performance", "seconds_per_step"): means.seconds / means.steps,
+            ("Performance", "clips_per_second"): means.clips / means.seconds,
             ("Performance", "teraflops_per_second"): flops / 1e12,
-            ("Performance", "matmul_peak_share"): flops / (self._peak * trainer.world.size),
-            ("Performance", "beside_steps_share"): 1 - tally.seconds / (now - self._last_told),
-            **{("System", f"{name}_gib"): size for name, size in runtime.memory_gib(trainer.device).items()},
-            **{("Loss_Components", name): loss for name, loss in tally.components().items()},
+            ("Performance", "matmul_peak_share"): flops / (self._peak * world().size),
+            ("Performance", "beside_steps_share"): 1 - means.seconds / (now - self._last_logged),
+            **{("System", f"{name}_gib"): size for name, size in runtime.memory_gib(self._run.device).items()},
+            **{("Loss_Components", name): loss for name, loss in means.components().items()},
             **self._gradient_values(),
         }
-        tally.clear()
-        self._last_told = now
+        means.clear()
+        self._last_logged = now
         return values
 
     def _gradient_values(self) -> Values:
         """Of this very step: norms by group and together, before and after clipping."""
         whole = sum(norm**2 for norm in self._gradient_norms.values()) ** 0.5
-        factor = min(1.0, self._trainer.config.GRADIENT_CLIP / (whole + 1e-6))  # as clip_grad_norm_ has it
+        factor = min(1.0, self._run.config.GRADIENT_CLIP / (whole + 1e-6))  # as clip_grad_norm_ has it
         values: Values = {}
         for group, norm in {"all": whole, **self._gradient_norms}.items():
             values["Gradient_Stats", f"before_{group}"] = norm
@@ -187,39 +190,39 @@ class Watch:
 
     def _epoch_values(self) -> Values:
         """Means over the epoch; over what is left of it where the run went on in its middle."""
-        tally = self._epoch
+        means = self._epoch
         values: Values = {
-            ("Epoch_Summary", "loss"): tally.loss,
-            ("Epoch_Summary", "gradient_norm"): tally.norm,
-            ("Epoch_Summary", "largest_gradient_norm"): tally.largest_norm,
-            ("Epoch_Summary", "skipped_steps"): tally.skipped,
-            ("Epoch_Summary", "seconds_in_steps"): tally.seconds,
+            ("Epoch_Summary", "loss"): means.loss,
+            ("Epoch_Summary", "gradient_norm"): means.norm,
+            ("Epoch_Summary", "largest_gradient_norm"): means.largest_norm,
+            ("Epoch_Summary", "skipped_steps"): means.skipped,
+            ("Epoch_Summary", "seconds_in_steps"): means.seconds,
         }
-        tally.clear()
+        means.clear()
         return values
 
-    def _details(self) -> Values:
+    def _details(self, step: int) -> Values:
         """Norms, update ratios, histograms by group of parameters."""
-        trainer = self._trainer
-        self._peak = max(self._peak, matmul_peak(trainer.device, trainer.model.autocast_dtype))  # the first was unlucky
-        weights = {name: p.detach() for name, p in trainer.model.named_parameters()}
+        run = self._run
+        self._peak = max(self._peak, matmul_peak(run.device, run.model.autocast_dtype))  # the first was unlucky
+        weights = {name: p.detach() for name, p in run.model.named_parameters()}
         for group, one in histograms(_matrices(weights), self._groups).items():
-            self._log.histogram(trainer.step, "Parameter_Histograms", group, one)
-        ratios = update_ratios(trainer.model, trainer.optimizer, self._groups)
+            self._log.histogram(step, "Parameter_Histograms", group, one)
+        ratios = update_ratios(run.model, run.optimizer, self._groups)
         return {
-            ("Parameter_Stats", "ema_initial_share"): ema_initial_share(trainer.config, trainer.step),
+            ("Parameter_Stats", "ema_initial_share"): ema_initial_share(run.config, step),
             **{("Parameter_Stats", f"norm_{group}"): norm for group, norm in norms(weights, self._groups).items()},
             **{("Parameter_Stats", f"update_{group}"): ratio for group, ratio in ratios.items()},
         }
 
-    def _validate(self) -> Values:
-        trainer = self._trainer
+    def _fixed_errors(self) -> FixedErrors:
         with self._averaged_weights():
-            found = self._fixed.measure(trainer.model, trainer.encoder)
-        if trainer.validation:
-            self.validation_loss, self.validated_step = found.loss, trainer.step
-        self._log.picture(trainer.step, "Noise_Visualization", self._clips_name, found.picture)
-        values: Values = {("Epoch_Summary", f"{self._clips_name}_loss"): found.loss}
+            return self._fixed.measure(self._run.model, self._run.encoder)
+
+    def _error_values(self, step: int, found: FixedErrors) -> Values:
+        """Errors of the fixed clips, and their picture."""
+        self._log.picture(step, "Noise_Visualization", self._pool_name, found.picture)
+        values: Values = {("Epoch_Summary", f"{self._pool_name}_loss"): found.loss}
         for level in found.levels:
             at = f"t{level.t:04d}"
             values["Diffusion", f"noise_mse_{at}"] = level.noise_error
@@ -229,22 +232,22 @@ class Watch:
             values["Noise_Analysis", f"predicted_mean_{at}"] = level.predicted_mean
         return values
 
-    def _rank(self) -> Values:
+    def _rank(self, step: int) -> Values:
         """Is the denoising error of a clip lowest under its own caption? Nothing where all captions are one."""
-        trainer, data = self._trainer, self._trainer.data
+        run, data = self._run, self._run.data
         indices = self._fixed.indices[:NUM_RANKED]
         own = dict.fromkeys(data.texts[i] for i in indices)
         captions = sorted([*own, *(text for text in dict.fromkeys(data.texts) if text not in own)][:NUM_RANKED])
         if len(captions) < 2:
             return {}
-        config = replace(trainer.config, SEED=trainer.config.SPLIT_SEED)  # the same noise for every SEED
+        config = replace(run.config, SEED=run.config.SPLIT_SEED)  # the same noise for every SEED
         with self._averaged_weights():
-            loaded = LoadedModel(trainer.model, trainer.encoder, config, trainer.step, Path())
+            loaded = LoadedModel(run.model, run.encoder, config, step, Path())
             score = prompt_ranking(
                 loaded, data, indices, captions, num_levels=RANKING_LEVELS, show_progress=False
             ).score
         return {
-            ("Epoch_Summary", f"{self._clips_name}_ranking"): score.accuracy,
+            ("Epoch_Summary", f"{self._pool_name}_ranking"): score.accuracy,
             ("Epoch_Summary", "ranking_chance"): score.chance,
         }
 

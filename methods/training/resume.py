@@ -1,4 +1,4 @@
-"""What a training begins from, and what it says of it: the checkpoint to go on from, and the clips."""
+"""What a training begins from, and what it prints of it: the checkpoint to go on from, and the clips."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_state(config: Config, resume: Path | None) -> dict[str, object] | None:
     return content
 
 
-def tell_data(data: TextToSignDataset) -> None:
+def print_data(data: TextToSignDataset) -> None:
     """Every file that was left out or changed, and what is there, on stderr."""
     for problem in data.problems:
         print(f"left out: {problem}", file=sys.stderr)
@@ -51,7 +51,7 @@ def tell_data(data: TextToSignDataset) -> None:
     print(f"data: {len(data)} clips with {len(set(data.texts))} captions in {data.folder}{left_out}", file=sys.stderr)
 
 
-def tell_position(content: dict[str, object], steps_per_epoch: int) -> None:
+def print_position(content: dict[str, object], steps_per_epoch: int) -> None:
     """Say so where the steps that a checkpoint has taken are other epochs now than they were."""
     before, now = (content["epoch"], content["batch"]), divmod(content["step"], steps_per_epoch)
     if content["batch"] is not None and before != now:

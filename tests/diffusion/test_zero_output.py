@@ -89,7 +89,7 @@ def test_behind_a_frozen_backbone_the_output_layers_learn_to_draw(warm: MakeConf
         )
     )  # fmt: skip
     before = weights(trainer)
-    losses = [metrics["loss"] for metrics in advance(trainer, 60)]
+    losses = [metrics.loss for metrics in advance(trainer, 60)]
     assert sum(losses[-10:]) / 10 < 0.4
     after = weights(trainer)
     assert all(torch.equal(after[name], before[name]) for name in before if ".dit.blocks." in name)
@@ -176,7 +176,7 @@ def test_one_nan_in_any_weight_skips_the_step_and_moves_nothing(
     for name, parameter in trainer.model.named_parameters():
         kept = parameter.detach().clone()
         parameter.data.view(-1)[0] = math.nan
-        assert trainer.train_step()["skipped"] == 1.0 and trainer.bad_steps == 1, name
+        assert trainer.train_step().skipped and trainer.bad_steps == 1, name
         parameter.data.copy_(kept)
         trainer.bad_steps = 0
     said = capsys.readouterr().err
@@ -195,10 +195,10 @@ def test_a_gradient_that_is_no_number_behind_a_sound_loss_skips_the_step(
     bias = trainer.model.backbone.dit.final_layer.linear.bias
     hook = bias.register_hook(lambda gradient: gradient.index_fill(0, torch.tensor([0]), value))
     metrics = advance(trainer, 1)[0]
-    assert math.isfinite(metrics["loss"]) and metrics["skipped"] == 1.0
+    assert math.isfinite(metrics.loss) and metrics.skipped
     assert_equal(weights(trainer), before)
     hook.remove()
-    assert advance(trainer, 1)[0]["skipped"] == 0.0
+    assert not advance(trainer, 1)[0].skipped
     assert all(value.isfinite().all() for value in weights(trainer).values())
 
 
@@ -208,7 +208,7 @@ def test_a_broken_clip_costs_one_step_an_epoch_and_the_rest_is_learned(
     trainer = Trainer(debug_config(LEARNING_RATE=1e-3))
     trainer.data = OneBrokenClip(clips_folder, num_frames=4, image_size=16)
     steps = advance(trainer, 2 * trainer.steps_per_epoch)
-    assert [metrics["skipped"] for metrics in steps].count(1.0) == 2
+    assert [metrics.skipped for metrics in steps].count(True) == 2
     assert capsys.readouterr().err.count(trainer.data.names[1]) == 2
     assert all(value.isfinite().all() for value in [*weights(trainer).values(), *trainer.ema.average.values()])
     assert sampled(trainer).std() > 2

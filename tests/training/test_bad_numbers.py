@@ -16,6 +16,7 @@ from torch import Tensor
 from config import Config, UserError
 from main import main
 from methods.trainer import MAX_BAD_STEPS, Trainer
+from methods.training.step import StepResult
 from methods.training.warm_start import TrainingError
 from tests.conftest import command_settings
 from tests.training.test_trainer import OneBrokenClip, advance, assert_equal, weights
@@ -42,7 +43,7 @@ class Breaking(Trainer):
 
     where, at, interrupt = "a weight", 5, False
 
-    def train_step(self) -> dict[str, float]:
+    def train_step(self) -> StepResult:
         if self.step == self.at:
             plant(self, self.where)
             if self.interrupt:
@@ -72,7 +73,7 @@ def test_a_nan_in_a_gradient_skips_the_step_names_its_clips_and_changes_nothing(
     hook = trainer.model.backbone.dit.x_embedder.proj.bias.register_hook(spoil)
     metrics = advance(trainer, 1)[0]
     hook.remove()
-    assert math.isfinite(metrics["loss"]) and math.isnan(metrics["gradient_norm"]) and metrics["skipped"] == 1.0
+    assert math.isfinite(metrics.loss) and math.isnan(metrics.gradient_norm) and metrics.skipped
     for key, value in before.items():
         if key == "optimizer":  # the rate is a function of the step, not of what happened
             value, now = value["state"], trainer.state()[key]["state"]
@@ -81,7 +82,7 @@ def test_a_nan_in_a_gradient_skips_the_step_names_its_clips_and_changes_nothing(
         assert_equal(now, value, key)
     said = capsys.readouterr().err
     assert "step 2: loss or gradient is not finite (norm nan), skipped" in said and all(name in said for name in names)
-    assert advance(trainer, 1)[0]["skipped"] == 0.0 and (trainer.bad_steps, trainer.skipped_steps) == (0, 1)
+    assert not advance(trainer, 1)[0].skipped and (trainer.bad_steps, trainer.skipped_steps) == (0, 1)
 
 
 def checkpoint_copy(value: object) -> object:

@@ -19,6 +19,7 @@ from diffusion.text2sign import ARCHITECTURES
 from main import main
 from methods.trainer import Trainer
 from methods.training.distributed import shares
+from methods.training.step import StepResult
 from tests.conftest import command_settings, debug_settings, moving_square, write_pair
 from tests.many_processes import interrupt_after_three_lines, run_many
 from tests.published_files import random_weights, write_published
@@ -123,7 +124,7 @@ def _losses_of_all(folder: Path, clips: Path, published: str, way: str, batch_si
             trainer = Trainer(make_config("debug", chosen))
             if name == "scaled":
                 trainer.scaler = torch.amp.GradScaler("cpu", enabled=True, init_scale=1024.0)
-            found[name] = [[one["loss"], one["gradient_norm"], one["skipped"]] for one in advance(trainer, 2)]
+            found[name] = [[one.loss, one.gradient_norm, one.skipped] for one in advance(trainer, 2)]
     if world().is_first:
         (folder / f"{way}.json").write_text(json.dumps(found))
 
@@ -211,7 +212,7 @@ def test_a_checkpoint_moves_from_one_process_to_ddp_to_fsdp_and_back_and_loses_n
 class SecondIsAsked(Trainer):
     """Only the second process hears Ctrl-C, in the middle of the third step."""
 
-    def train_step(self) -> dict[str, float]:
+    def train_step(self) -> StepResult:
         if self.step == 2 and self.world.rank == 1:
             signal.raise_signal(signal.SIGINT)
         return super().train_step()

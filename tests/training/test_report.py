@@ -19,6 +19,7 @@ from main import main
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.loading import LoadedModel, load_model
 from methods.trainer import Trainer
+from methods.training.step import StepResult
 from methods.training.validation import FixedClips
 from tests.conftest import command_settings
 from tests.published_files import random_weights, write_published
@@ -37,7 +38,7 @@ class Recording(Trainer):
 
     norms: list[dict[str, float]]
 
-    def _update(self, rows: list[int], per_clip: torch.Tensor) -> dict[str, float]:
+    def _update(self, rows: list[int], per_clip: torch.Tensor) -> tuple[float, float, bool]:
         scale = self.scaler.get_scale() if self.scaler.is_enabled() else 1.0
         found = {}
         for name, part in (("all", self.model), ("text", self.model.backbone.text)):
@@ -127,8 +128,8 @@ def test_the_validation_loss_is_of_held_out_clips_under_the_averaged_weights(wat
     assert set(clips.indices) <= set(watched.validation)
     found = clips.measure(loaded.model, loaded.encoder)
     last = lines(watched.config)[-1]
-    assert watched.validation_loss == last["03_Epoch_Summary/validation_loss"]
-    assert watched.validation_loss == pytest.approx(found.loss, rel=1e-6)
+    assert watched.validated.loss == last["03_Epoch_Summary/validation_loss"]
+    assert watched.validated.loss == pytest.approx(found.loss, rel=1e-6)
     level = found.levels[0]
     assert last["06_Diffusion/noise_mse_t0003"] == pytest.approx(level.noise_error, rel=1e-5)
     assert last["07_Noise_Analysis/correlation_t0003"] == pytest.approx(level.correlation)
@@ -149,7 +150,7 @@ def test_ranking_is_the_evaluators_with_other_captions_to_be_confused_with(watch
 
 def test_nothing_held_out_is_said_in_the_tags_and_gives_no_validation_loss(debug_config: MakeConfig) -> None:
     trainer = Trainer(debug_config(SAMPLE_EVERY_EPOCHS=0, NUM_EPOCHS=1, RANK_EVERY_EPOCHS=1))
-    assert trainer.run() and trainer.validation_loss is None
+    assert trainer.run() and trainer.validated is None
     (last,) = lines(trainer.config)[-1:]
     assert "03_Epoch_Summary/training_clips_loss" in last and not any("validation" in name for name in last)
 
@@ -161,12 +162,12 @@ def test_a_line_is_the_mean_since_the_last_one_and_the_summary_of_the_epoch(debu
     assert Trainer(config).run()
     found = lines(config)
     assert [line["step"] for line in found] == [3, 4, 6, 8]
-    means = [sum(metrics["loss"] for metrics in by_hand[a:b]) / (b - a) for a, b in ((0, 3), (3, 6), (0, 4), (4, 8))]
+    means = [sum(metrics.loss for metrics in by_hand[a:b]) / (b - a) for a, b in ((0, 3), (3, 6), (0, 4), (4, 8))]
     assert [found[0]["01_Training/loss"], found[2]["01_Training/loss"]] == pytest.approx(means[:2], rel=1e-6)
     assert [line["03_Epoch_Summary/loss"] for line in (found[1], found[3])] == pytest.approx(means[2:], rel=1e-6)
     seen, dropped = (found[0][f"02_Loss_Components/captions_{name}"] for name in ("seen", "dropped"))
     assert min(seen, dropped) < means[0] < max(seen, dropped)
-    assert found[2]["04_Learning_Rate/learning_rate"] == by_hand[5]["learning_rate"]
+    assert found[2]["04_Learning_Rate/learning_rate"] == by_hand[5].learning_rate
     speed = found[0]["05_Performance/clips_per_second"] * found[0]["05_Performance/seconds_per_step"]
     assert speed == pytest.approx(2.0)  # BATCH_SIZE
 
@@ -244,7 +245,7 @@ def test_resuming_leaves_no_step_out_and_tells_none_twice(debug_config: MakeConf
 
 def test_a_skipped_step_is_counted_and_leaves_the_mean_alone(debug_config: MakeConfig) -> None:
     class Broken(Trainer):
-        def train_step(self) -> dict[str, float]:
+        def train_step(self) -> StepResult:
             mean = self.model.clip_mean.clone()
             if self.step == 1:
                 self.model.clip_mean.fill_(float("nan"))

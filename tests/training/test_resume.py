@@ -18,6 +18,7 @@ from config import Config
 from main import main
 from methods.trainer import Trainer
 from methods.training import interruption
+from methods.training.step import StepResult
 from tests.conftest import command_settings
 from tests.many_processes import interrupt_after_three_lines
 from tests.published_files import random_weights, write_published
@@ -35,7 +36,7 @@ class InterruptedAt(Trainer):
 
     last_step = 3
 
-    def train_step(self) -> dict[str, float]:
+    def train_step(self) -> StepResult:
         if self.step + 1 == self.last_step:
             signal.raise_signal(signal.SIGINT)
         return super().train_step()
@@ -84,7 +85,7 @@ def test_resuming_in_the_middle_of_an_epoch_replays_bitwise(
 
 
 class Impatient(InterruptedAt):
-    def train_step(self) -> dict[str, float]:
+    def train_step(self) -> StepResult:
         if self.step + 1 == self.last_step:
             signal.raise_signal(signal.SIGINT)
         return super().train_step()
@@ -127,8 +128,8 @@ def test_the_last_state_keeps_its_validation_loss_and_can_be_the_best(debug_conf
     """Where training ends between two savings."""
     config = debug_config(NUM_EPOCHS=1, SAVE_EVERY_EPOCHS=5, VALIDATION_FRACTION=0.5)
     trainer = Trainer(config)
-    assert trainer.run() and trainer.validation_loss is not None
-    assert checkpoint.load(latest_path(config))["validation_loss"] == trainer.validation_loss
+    assert trainer.run() and trainer.validated is not None
+    assert checkpoint.load(latest_path(config))["validation_loss"] == trainer.validated.loss
     assert (latest_path(config).parent / "best_checkpoint.pt").is_file()
 
 
@@ -210,7 +211,7 @@ def test_a_changed_learning_rate_is_announced_and_used(
     path = Trainer(debug_config(WARMUP_STEPS=0)).save()
     trainer = Trainer(debug_config(WARMUP_STEPS=0, LEARNING_RATE=0.02), resume=path)
     assert "changed: LEARNING_RATE 1e-4 -> 0.02" in capsys.readouterr().err.splitlines()
-    assert advance(trainer, 1)[0]["learning_rate"] == 0.02
+    assert advance(trainer, 1)[0].learning_rate == 0.02
 
 
 def test_a_damaged_checkpoint_stops_the_run_and_is_left_as_it_is(debug_config: MakeConfig) -> None:
@@ -291,4 +292,4 @@ def test_a_run_without_loss_scaling_may_go_on_with_it(debug_config: MakeConfig) 
     path = Trainer(debug_config()).save()
     assert checkpoint.load(path)["scaler"] == {}
     trainer = ScalingLosses(debug_config(), resume=path)
-    assert trainer.scaler.is_enabled() and math.isfinite(trainer.train_step()["loss"])
+    assert trainer.scaler.is_enabled() and math.isfinite(trainer.train_step().loss)

@@ -14,6 +14,7 @@ from torch import Tensor
 from config import Config
 from dataset import TextToSignDataset
 from methods.trainer import MAX_BAD_STEPS, Trainer
+from methods.training.step import StepResult
 from methods.training.warm_start import TrainingError
 from tests.conftest import CAPTIONS, moving_square, write_pair
 from tests.update_golden import GOLDEN, first_losses
@@ -30,8 +31,8 @@ class OneBrokenClip(TextToSignDataset):
         return super().videos(indices) * broken[:, None, None, None, None]
 
 
-def advance(trainer: Trainer, num_steps: int) -> list[dict[str, float]]:
-    """The metrics of the next steps; nothing is written to disk."""
+def advance(trainer: Trainer, num_steps: int) -> list[StepResult]:
+    """The results of the next steps; nothing is written to disk."""
     metrics = []
     for _ in range(num_steps):
         metrics.append(trainer.train_step())
@@ -71,7 +72,8 @@ def test_four_clips_at_once_and_two_plus_two_are_the_same_step(debug_config: Mak
     at_once = Trainer(debug_config(BATCH_SIZE=4))
     added_up = Trainer(debug_config(BATCH_SIZE=2, GRADIENT_ACCUMULATION_STEPS=2))
     for one, two in zip(advance(at_once, 2), advance(added_up, 2), strict=True):
-        assert one == pytest.approx(two, rel=1e-4)
+        torch.testing.assert_close(one.losses, two.losses, rtol=1e-4, atol=0)
+        assert one.gradient_norm == pytest.approx(two.gradient_norm, rel=1e-4)
     for (name, wanted), got in zip(weights(at_once).items(), weights(added_up).values(), strict=True):
         torch.testing.assert_close(got, wanted, atol=5e-6, rtol=0, msg=lambda m, name=name: f"{name}: {m}")
 
@@ -89,7 +91,7 @@ def test_an_epoch_visits_every_clip_once_even_where_the_last_step_is_short(debug
         assert sorted(rows) == list(range(8))
     assert epochs[0] != epochs[1]
     trainer.step = 2
-    assert len(trainer.rows()) == 2 and math.isfinite(trainer.train_step()["loss"])
+    assert len(trainer.rows()) == 2 and math.isfinite(trainer.train_step().loss)
 
 
 def test_held_out_clips_are_never_trained_on(debug_config: MakeConfig) -> None:
@@ -119,7 +121,7 @@ def test_one_clip_can_be_overfitted(tmp_path: Path, debug_config: MakeConfig) ->
     trainer = Trainer(
         debug_config(DATA_DIR=str(tmp_path / "one"), BATCH_SIZE=1, LEARNING_RATE=4e-3, NUM_EPOCHS=200, WARMUP_STEPS=10)
     )
-    losses = [metrics["loss"] for metrics in advance(trainer, 150)]
+    losses = [metrics.loss for metrics in advance(trainer, 150)]
     assert sum(losses[:5]) / 5 > 0.5 and sum(losses[-20:]) / 20 < 0.05
 
 
@@ -146,14 +148,14 @@ def test_a_broken_weight_skips_the_step_and_changes_nothing(
     before, average = weights(trainer), {name: value.clone() for name, value in trainer.ema.average.items()}
     names = [trainer.data.names[row] for row in trainer.rows()]
     metrics = advance(trainer, 1)[0]
-    assert metrics["skipped"] == 1.0 and math.isnan(metrics["loss"]) and trainer.bad_steps == 1
+    assert metrics.skipped and math.isnan(metrics.loss) and trainer.bad_steps == 1
     for name, value in weights(trainer).items():
         torch.testing.assert_close(value, before[name], atol=0, rtol=0, equal_nan=True)
     assert_equal(trainer.ema.average, average)
     said = capsys.readouterr().err
     assert all(name in said for name in names)
     trainer.model.backbone.dit.x_embedder.proj.bias.data.copy_(healthy)
-    assert advance(trainer, 1)[0]["skipped"] == 0.0 and trainer.bad_steps == 0  # counted in a row only
+    assert not advance(trainer, 1)[0].skipped and trainer.bad_steps == 0  # counted in a row only
 
 
 def test_a_broken_clip_is_named_and_its_neighbours_are_not(
@@ -162,7 +164,7 @@ def test_a_broken_clip_is_named_and_its_neighbours_are_not(
     trainer = Trainer(debug_config(BATCH_SIZE=8))
     trainer.data = OneBrokenClip(clips_folder, num_frames=4, image_size=16)
     before = weights(trainer)
-    assert advance(trainer, 1)[0]["skipped"] == 1.0
+    assert advance(trainer, 1)[0].skipped
     assert_equal(weights(trainer), before)
     said = capsys.readouterr().err
     assert trainer.data.names[1] in said and trainer.data.names[2] not in said
@@ -184,6 +186,6 @@ def test_ten_broken_steps_in_a_row_stop_the_run_and_save_nothing(
 def test_clipping_bounds_the_gradient_and_reports_its_true_norm(debug_config: MakeConfig) -> None:
     trainer = Trainer(debug_config(GRADIENT_CLIP=1e-12, LEARNING_RATE=1.0, WARMUP_STEPS=0, WEIGHT_DECAY=0.0))
     before = weights(trainer)
-    assert advance(trainer, 1)[0]["gradient_norm"] > 1e-6
+    assert advance(trainer, 1)[0].gradient_norm > 1e-6
     largest = max(float((value - before[name]).abs().max()) for name, value in weights(trainer).items())
     assert largest < 1e-3  # Adam's own epsilon of 1e-8 swallows a gradient of 1e-12

@@ -1,30 +1,25 @@
-"""What a run tells once, at its start: settings, machine, parameters, noise levels, the graph, and which curves belong
-together."""
+"""What a run reports once, at its start: settings, machine, parameters, noise levels, the graph, and the curves that
+belong together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from config import Config, differences
 from methods.cost import small_copy
 from methods.evaluation.ranking import noise_levels
 from methods.training.means import SNR_NAMES
 from methods.training.parameter_stats import parameter_table
+from methods.training.run import Run
 from schedulers.noise_schedulers import NoiseSchedule
 from utils import runtime
 from utils.train_logger import Logger
 
-if TYPE_CHECKING:
-    from methods.trainer import Trainer
 
-
-def tell_what_stays(
-    trainer: Trainer, log: Logger, groups: Mapping[str, str], *, step: int, flops: float, peak: float
-) -> None:
-    """At ``step``, where the run begins. ``flops``: operations of a training step for one clip; ``peak``: operations a
-    second of a matrix product."""
-    config, model = trainer.config, trainer.model
+def report_start(run: Run, log: Logger, groups: Mapping[str, str], *, flops: float, peak: float) -> None:
+    """``groups`` of parameters by their names. ``flops``: operations of a training step for one clip; ``peak``:
+    operations a second of a matrix product."""
+    config, model, step = run.config, run.model, run.first_step
     log.table(step, "Configuration", "settings", ("setting", "value", "default"), settings_rows(config))
     log.table(
         step, "Model_Architecture", "parameters", ("group", "tensors", "parameters", "trained", "share"),
@@ -34,8 +29,8 @@ def tell_what_stays(
     )  # fmt: skip
     log.table(
         step, "System", "machine", ("device", "host memory in use", "best matrix product"),
-        [[runtime.describe(trainer.device, model.autocast_dtype),
-          f"{runtime.memory_gib(trainer.device)['host_peak']:.1f} GiB", f"{peak / 1e12:.3g} TFLOP/s"]],
+        [[runtime.describe(run.device, model.autocast_dtype),
+          f"{runtime.memory_gib(run.device)['host_peak']:.1f} GiB", f"{peak / 1e12:.3g} TFLOP/s"]],
     )  # fmt: skip
     log.table(
         step, "Diffusion", "noise_levels", ("t", "alpha", "sigma", "SNR", "log SNR"), level_rows(model.schedule),
@@ -43,7 +38,7 @@ def tell_what_stays(
     )  # fmt: skip
     log.charts(charts(model.schedule, sorted(set(groups.values()))))
     if config.LOG_DETAILS_EVERY_EPOCHS and step == 0:
-        log.graph(*small_copy(config, trainer.encoder))
+        log.graph(*small_copy(config, run.encoder))
 
 
 def settings_rows(config: Config) -> list[list[str]]:
