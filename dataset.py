@@ -12,6 +12,7 @@ import hashlib
 import json
 import stat
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from config import Config, UserError
 from utils.clip_cache import ClipCache
-from utils.gif import decode_gif, read_bytes
+from utils.gif import decode_gif
 from utils.video import VideoError, batch_from_uint8, fit_clip
 
 MAX_CAPTION_BYTES = 10_000  # a caption is a sentence; anything longer is another file by mistake
@@ -50,8 +51,10 @@ class TextToSignDataset:
     ``problems`` names every file that was left out with its reason, ``remarks`` what was used but changed.
     """
 
-    def __init__(self, folder: str | Path, *, num_frames: int, image_size: int, cache_dir: str | Path = "") -> None:
-        """Read the whole folder; what ``cache_dir`` holds of it is not decoded again. Without one, nothing is kept.
+    def __init__(
+        self, folder: str | Path, *, num_frames: int, image_size: int, cache_dir: str | Path = "", verify: bool = False
+    ) -> None:
+        """Read the whole folder, of what ``cache_dir`` knows only sizes and times, unless ``verify``.
 
         Raises:
             DatasetError: no folder, or no usable pair in it.
@@ -62,18 +65,23 @@ class TextToSignDataset:
         self.remarks: list[str] = []
         self.names: list[str] = []
         self.texts: list[str] = []
-        keys: list[bytes] = []
+        keys: list[str] = []
+        size = {"num_frames": num_frames, "image_size": image_size}
         pairs = self._pairs()
-        with ClipCache(cache_dir, self.folder, num_frames=num_frames, image_size=image_size) as cache:
+        with ClipCache(cache_dir, self.folder, **size, verify=verify) as cache:
             for gif, caption in tqdm(pairs, desc="reading clips", unit="clip", delay=1, leave=False):
                 try:
-                    text = read_caption(caption)
-                    keys.append(self._read(gif, cache, num_frames=num_frames, image_size=image_size))
+                    text = cache.caption(caption, read_caption)
+                    key = cache.clip(gif, partial(_decode, gif, **size))
                 except (VideoError, DatasetError) as error:
                     self.problems.append(str(error))
                     continue
+                if (num_source := cache.num_source(key)) < num_frames:
+                    by_repeating = f"spread over NUM_FRAMES={num_frames} by repeating some"
+                    self.remarks.append(f"{gif}: {num_source} frames, {by_repeating}")
                 self.names.append(_name(gif, self.folder))
                 self.texts.append(text)
+                keys.append(key)
         if not self.names:
             raise DatasetError(f"{self.folder} holds no usable clip. " + _summary(self.problems) + _CURE)
         self._frames = [cache.frames(key) for key in keys]  # each (F, H, W, 3) uint8
@@ -123,21 +131,6 @@ class TextToSignDataset:
             wanted = f"no caption; wanted {key.name}.txt" if key in gifs else f"no clip; wanted {key.name}.gif"
             self.problems.append(f"{gifs.get(key) or captions[key]}: {wanted} beside it")
         return [(gifs[key], captions[key]) for key in sorted(gifs.keys() & captions.keys(), key=PARTS)]
-
-    def _read(self, gif: Path, cache: ClipCache, *, num_frames: int, image_size: int) -> bytes:
-        """The key under which the clip is in the cache now: hashed and, if need be, decoded from the same bytes."""
-        data = read_bytes(gif)
-        key = hashlib.sha256(data).digest()
-        num_source = cache.find(key)
-        if num_source is None:
-            frames, _ = decode_gif(gif, data)
-            num_source = len(frames)
-            if num_source < 2:
-                raise DatasetError(f"{gif}: one frame; wanted a clip of at least 2")
-            cache.add(key, fit_clip(frames, num_frames=num_frames, image_size=image_size), num_source=num_source)
-        if num_source < num_frames:
-            self.remarks.append(f"{gif}: {num_source} frames, spread over NUM_FRAMES={num_frames} by repeating some")
-        return key
 
 
 _CURE = (
@@ -193,6 +186,19 @@ def data_identity(data: TextToSignDataset, indices: list[int]) -> dict[str, int 
     """What a checkpoint remembers of its training clips: how many, and a SHA-256 of their names and captions."""
     pairs = sorted((data.names[i], data.texts[i]) for i in indices)
     return {"num_clips": len(pairs), "digest": hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]}
+
+
+def _decode(gif: Path, data: bytes, *, num_frames: int, image_size: int) -> tuple[np.ndarray, int]:
+    """The bytes of a GIF -> (num_frames, image_size, image_size, 3) uint8, and how many frames it has.
+
+    Raises:
+        VideoError: it cannot be decoded.
+        DatasetError: it has one frame.
+    """
+    frames, _ = decode_gif(gif, data)
+    if len(frames) < 2:
+        raise DatasetError(f"{gif}: one frame; wanted a clip of at least 2")
+    return fit_clip(frames, num_frames=num_frames, image_size=image_size), len(frames)
 
 
 def _name(gif: Path, folder: Path) -> str:

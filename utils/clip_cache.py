@@ -1,269 +1,260 @@
-"""Decoded clips that outlive the process: one memory-mapped file per data folder and size of clip, below CACHE_DIR.
+"""Decoded clips and captions that outlive the process, so that a start opens no file of the data that has not changed.
 
-A clip is found by the SHA-256 of its GIF's bytes, all of which are read at every start: a file's size and time do not
-tell whether it has changed. What else decides the pixels stands in the head of the file; another head, and all is
-decoded anew. Captions are never kept.
+Below CACHE_DIR stands a folder per data folder and size of clip: files of pixels, which are mapped, and an index. It
+has the size and time of every file of the data and what was in it then, a caption or the SHA-256 of a clip; and where
+the pixels of each SHA-256 lie. So a file of the same size and time is not opened, one that moved or was touched is
+found by its content, and only another is decoded. What else decides the pixels stands there too; another, and all is.
+A change that keeps a file's size, and its time to the nanosecond, is found by ``verify`` alone, which reads everything.
 
-Clips are appended as records of equal length. Each carries a checksum, compared before the clip is used, so a record is
-whole or it is not there, at whatever moment a process is killed or a disk fills up: there is no index to disagree with
-and nothing to flush. One process at a time writes, the others wait and find its clips. A record that the folder does
-not need any more is dead; where more than half are, the file is written anew. It may be deleted at any time.
+There is no lock: each process appends to a file of its own, and puts a whole index in the place of the old one. Of two
+that start together the later index stands, and the worst is that clips are decoded twice. All may be deleted any time.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
+import contextlib
 import hashlib
+import inspect
 import json
 import os
 import sys
+import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
 from tqdm import tqdm
 
 from config import ConfigError
-from utils import gif as gif_blocks
-from utils import video
+from utils import gif, video
+from utils.files import replacing
+from utils.pixel_file import SUFFIX, Pixels, PixelWriter, open_pixels
 from utils.processes import world
 
-FORMAT = 1
-HEAD_BYTES = 512
-CHECKSUM_BYTES = 4
+FORMAT = 2
+INDEX = "index.json"
+SAVE_SECONDS = 60.0  # between two writes of the index while clips are decoded: what a kill can lose
+SETTLED_NS = 2 * 10**9  # a file that was written later than this before it is read may change within its clock's tick
+UNUSED_SECONDS = 3600.0  # after which a file of pixels that the index does not name is nobody's
+MAX_FILES = 16  # of pixels, before they become one
 
 
-def digest_of_files(paths: list[str]) -> str:
-    """SHA-256 over the bytes of files, shortened to 16 digits."""
-    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).hexdigest()[:16]
-
-
-PREPROCESSING = digest_of_files([str(gif_blocks.__file__), str(video.__file__)])
+PREPROCESSING = hashlib.sha256("".join(map(inspect.getsource, (gif, video))).encode()).hexdigest()
 """Of the code that decodes, thins and crops. Taken when it is loaded, so that a later edit is not mistaken for it."""
 
 
-class ClipCache:
-    """Clips (F, S, S, 3) uint8 of a data folder by the SHA-256 of their files; a context, which ends the writing.
+class Place(NamedTuple):
+    """Where the pixels of a clip lie ("" for memory), their CRC-32, and how many frames its file has."""
 
-    Without ``cache_dir``, or where it cannot be written, they stay in memory. After the context ``frames`` goes on.
+    file: str
+    row: int
+    checksum: int
+    num_source: int
+
+
+class ClipCache:
+    """What the files of a data folder hold; a context, which ends the writing. ``frames`` is for afterwards.
+
+    Without ``cache_dir``, or where it cannot be written, clips stay in memory.
     """
 
-    def __init__(self, cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int) -> None:
-        """Look at what is there; nothing is made yet.
+    def __init__(
+        self, cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int, verify: bool = False
+    ) -> None:
+        """Look at what is there; nothing is made yet. ``verify``: trust no file's size and time.
 
         Raises:
             ConfigError: ``cache_dir`` is a file.
         """
-        shape = (num_frames, image_size, image_size, 3)
-        self._type = np.dtype([("checksum", "<u4"), ("num_source", "<u4"), ("key", "u1", 32), ("frames", "u1", shape)])
-        self._path = path_of(cache_dir, folder, num_frames=num_frames, image_size=image_size) if cache_dir else None
-        self._head = _head(num_frames, image_size)
-        self._records: dict[bytes, np.ndarray] = {}  # each (1,) of ``_type``, mapped or in memory
-        self._needed: set[bytes] = set()  # keys that were asked for and found, or added
-        self._added: list[bytes] = []  # keys that went into the file
-        self._num_stored = 0  # records in the file
-        self._is_ours = False  # the file's head is that of these clips
-        self._lock: BinaryIO | None = None
-        self._file: BinaryIO | None = None  # open for appending
-        self._begun = self._path is None
-        self._refusal: OSError | None = None
-        if self._path is None:
-            return
-        if Path(cache_dir).exists() and not Path(cache_dir).is_dir():
+        if cache_dir and Path(cache_dir).exists() and not Path(cache_dir).is_dir():
             raise ConfigError(
                 f"CACHE_DIR={cache_dir} is a file; wanted a folder, which will be made: --set CACHE_DIR=FOLDER, "
                 "or none: --set CACHE_DIR="
             )
-        try:
-            self._records = self._stored()
-        except OSError as error:
-            self._refusal = error
+        self._root, self._verify = Path(folder), verify
+        self._place = place_of(cache_dir, folder, num_frames=num_frames, image_size=image_size) if cache_dir else None
+        self._shape = (num_frames, image_size, image_size, 3)
+        self._pixels: dict[str, Pixels] = {}  # by the name of their file
+        self._own: PixelWriter | None = None  # what this process adds, until the context ends
+        self._in_memory: dict[str, np.ndarray] = {}
+        self._clips: dict[str, Place] = {}
+        self._seen: dict[str, list[Any]] = {}  # path in the data folder -> bytes, ns, content: of this start
+        self._needed: set[str] = set()  # keys of clips, of this start
+        self._is_refused = self._place is None
+        self._index = self._read_index()
+        self._saved = time.monotonic()
+        self._open()
 
-    def find(self, key: bytes) -> int | None:
-        """The number of frames that the clip's file has, if the clip is kept.
+    # ---- What the data folder holds ---------------------------------------------------------------------------------
 
-        The first that is not makes this process the one that writes; it waits for another that is.
+    def caption(self, path: Path, read: Callable[[Path], str]) -> str:
+        """``read(path)``, or what it gave for the file as it is now."""
+        return self._recall(path, lambda: read(path), lambda _: True)
+
+    def clip(self, path: Path, decode: Callable[[bytes], tuple[np.ndarray, int]]) -> str:
+        """The key of the clip in a file. ``decode`` makes (F, S, S, 3) uint8 of its bytes, and counts its frames.
+
+        Raises:
+            VideoError: the file cannot be read; and what ``decode`` raises.
         """
-        if not self._is_whole(key):
-            self._begin()
-            if not self._is_whole(key):
-                return None
+        key = self._recall(path, lambda: self._read(path, decode), self._clips.__contains__)
         self._needed.add(key)
-        return int(self._records[key]["num_source"][0])
+        return key
 
-    def add(self, key: bytes, frames: np.ndarray, *, num_source: int) -> None:
-        """Keep ``frames`` of a file with ``num_source`` of them; ``find`` has said before that they are not kept."""
-        record = np.zeros(1, dtype=self._type)
-        record["num_source"], record["key"], record["frames"] = num_source, np.frombuffer(key, np.uint8), frames
-        record["checksum"] = _checksum(record)
-        self._records[key] = record
-        self._needed.add(key)
-        if self._file is not None:
+    def num_source(self, key: str) -> int:
+        """How many frames the clip's file has."""
+        return self._clips[key].num_source
+
+    def frames(self, key: str) -> np.ndarray:
+        """(F, S, S, 3) uint8; where it is mapped, read only when it is used."""
+        place = self._clips[key]
+        return self._pixels[place.file].rows[place.row] if place.file else self._in_memory[key]
+
+    def _recall(self, path: Path, read: Callable[[], str], usable: Callable[[str], bool]) -> str:
+        try:
+            found = path.stat()
+        except OSError:
+            return read()  # which says what is wrong
+        name, stamp = path.relative_to(self._root).as_posix(), [found.st_size, found.st_mtime_ns]
+        settled = time.time_ns() - found.st_mtime_ns > SETTLED_NS
+        *known, content = self._index["files"].get(name, [""])
+        if self._verify or known != stamp or not usable(content):
+            content = read()
+        if settled:
+            self._seen[name] = [*stamp, content]
+        return content
+
+    def _read(self, path: Path, decode: Callable[[bytes], tuple[np.ndarray, int]]) -> str:
+        data = gif.read_bytes(path)
+        key = hashlib.sha256(data).hexdigest()
+        if key not in self._clips:
+            self._add(key, *decode(data))
+        return key
+
+    # ---- Pixels -----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Map what the index names. Where a file is not as it was left, or all is to be verified, checksums decide."""
+        doubtful = set()
+        for name, stamp in self._index["pixels"].items():
+            with contextlib.suppress(OSError):
+                self._pixels[name] = open_pixels(self._place / name, self._shape)
+                if self._verify or self._pixels[name].stamp != stamp:
+                    doubtful.add(name)
+        for key, values in self._index["clips"].items():
+            place = Place(*values)
+            if place.file in self._pixels and (place.file not in doubtful or self._is_whole(place)):
+                self._clips[key] = place
+
+    def _is_whole(self, place: Place) -> bool:
+        rows = self._pixels[place.file].rows
+        return place.row < len(rows) and zlib.crc32(rows[place.row]) == place.checksum
+
+    def _add(self, key: str, frames: np.ndarray, num_source: int) -> None:
+        """Keep a clip in this process's own file, or in memory where none can be written."""
+        if not self._is_refused:
             try:
-                _write(self._file, record.tobytes())
-                self._added.append(key)
+                self._own = self._own or PixelWriter(self._place)
+                self._clips[key] = Place(self._own.name, self._own.append(frames), zlib.crc32(frames), num_source)
+                if time.monotonic() - self._saved > SAVE_SECONDS:
+                    self._save(complete=False)
             except OSError as error:
-                self._refusal = error
-                self._end_writing()
-        if self._refusal is not None:
-            self._tell()
+                self._refuse(error)
+        if key not in self._clips:
+            self._in_memory[key] = frames
+            self._clips[key] = Place("", 0, 0, num_source)
 
-    def frames(self, key: bytes) -> np.ndarray:
-        """(F, S, S, 3) uint8 of a key that was found or added; read only where it lies in the file."""
-        return self._records[key]["frames"][0]
+    def _refuse(self, error: OSError) -> None:
+        """Tell, once, that the disk takes no more."""
+        if not self._is_refused and world().is_first:
+            tqdm.write(
+                f"note: {self._place} cannot keep all that was read ({error.strerror or error}); every start will read "
+                "the rest anew. Name another folder: --set CACHE_DIR=FOLDER",
+                file=sys.stderr,
+            )
+        self._is_refused = True
+
+    # ---- The end of a start -----------------------------------------------------------------------------------------
 
     def __enter__(self) -> ClipCache:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        try:
-            if self._file is not None:
-                self._map_added()
-            if kind is None and self._num_stored > 2 * len(self._needed):  # else not all were asked for
-                self._drop_dead()
-        except OSError:
-            pass  # what is in memory is whole, and the next start looks again
-        finally:
-            self._end_writing()
-
-    # ---- the file ---------------------------------------------------------------------------------------------------
-
-    def _stored(self) -> dict[bytes, np.ndarray]:
-        """Key -> record of everything in the file, unchecked; of two with one key the later."""
-        self._is_ours, self._num_stored = False, 0
-        try:
-            file = open(self._path, "rb")
-        except FileNotFoundError:
-            return {}
-        with file:
-            self._is_ours = file.read(HEAD_BYTES) == self._head
-            if not self._is_ours:
-                return {}
-            self._num_stored = (os.fstat(file.fileno()).st_size - HEAD_BYTES) // self._type.itemsize
-            if not self._num_stored:
-                return {}
-            mapped = np.memmap(file, dtype=self._type, mode="r", offset=HEAD_BYTES, shape=(self._num_stored,))
-        records = np.asarray(mapped)  # slices of a plain array are quicker than those of a memmap
-        keys = records["key"].tobytes()
-        return {keys[32 * i : 32 * (i + 1)]: records[i : i + 1] for i in range(len(records))}
-
-    def _is_whole(self, key: bytes) -> bool:
-        """Whether there is a record of the clip that its checksum vouches for; a damaged one is forgotten."""
-        record = self._records.get(key)
-        if record is None:
-            return False
-        if key not in self._needed and int(record["checksum"][0]) != _checksum(record):
-            del self._records[key]
-            return False
-        return True
-
-    def _begin(self) -> None:
-        """Become the one that writes, and learn what others have written meanwhile; once, and a refusal is kept."""
-        if self._begun:
+        if self._place is None:
             return
-        self._begun = True
+        if self._own is not None:
+            self._pixels[self._own.name] = self._own.finish(self._shape)
+            self._own = None
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _take(self._path, wait=True)
-            self._records = {**self._stored(), **{key: self._records[key] for key in self._needed}}
-            if not self._is_ours:
-                self._replace([])
-            self._file = open(self._path, "r+b", buffering=0)
-            self._file.truncate(HEAD_BYTES + self._num_stored * self._type.itemsize)  # less what a kill cut short
-            self._file.seek(0, os.SEEK_END)
-            self._refusal = None
-        except OSError as error:
-            self._refusal = error
-            self._end_writing()
+            if kind is None and not self._in_memory:
+                self._join()
+            self._save(complete=kind is None)
+        except OSError as refusal:
+            self._refuse(refusal)
+        with contextlib.suppress(OSError):  # mapped by another process, which Windows does not allow to delete
+            self._sweep()
 
-    def _map_added(self) -> None:
-        """Let go of the memory of what went into the file, where it reads back whole."""
-        stored = self._stored()
-        for key in self._added:
-            record = stored.get(key)
-            if record is not None and int(record["checksum"][0]) == _checksum(record):
-                self._records[key] = record
+    def _join(self) -> None:
+        """Write the pixels anew, as one file of what is needed, where they lie in many or most are not needed."""
+        num_rows = sum(len(pixels.rows) for pixels in self._pixels.values())
+        if len(self._pixels) <= MAX_FILES and num_rows <= 2 * len(self._needed):
+            return
+        own, clips = PixelWriter(self._place), {}
+        for key in sorted(self._needed):
+            clips[key] = self._clips[key]._replace(file=own.name, row=own.append(self.frames(key)))
+        self._clips, self._pixels = clips, {own.name: own.finish(self._shape)}
 
-    def _drop_dead(self) -> None:
-        """Write the file anew with the needed records alone, unless another process is writing."""
-        if self._lock is None:
-            self._lock = _take(self._path, wait=False)
-        if self._lock is not None and self._is_ours:
-            self._replace([record for key, record in self._records.items() if key in self._needed])
+    # ---- The index --------------------------------------------------------------------------------------------------
 
-    def _replace(self, records: list[np.ndarray]) -> None:
-        """Under the lock: another file in place of this one, whole. Who has mapped the old one keeps it."""
-        partial = self._path.with_suffix(".partial")
+    def _read_index(self) -> dict[str, Any]:
+        """The index; an empty one where there is none, a damaged one, or one that other code made."""
+        empty = {"made_by": _made_by(self._shape), "files": {}, "pixels": {}, "clips": {}}
+        if self._place is None:
+            return empty
         try:
-            with open(partial, "wb", buffering=0) as file:
-                _write(file, self._head)
-                for record in records:
-                    _write(file, record.tobytes())
-            os.replace(partial, self._path)
-        finally:
-            partial.unlink(missing_ok=True)
-        self._is_ours, self._num_stored = True, len(records)
+            digest, _, text = (self._place / INDEX).read_text(encoding="ascii").partition("\n")
+        except (OSError, UnicodeDecodeError):
+            return empty
+        index = json.loads(text) if digest == _digest(text) else empty
+        return index if index["made_by"] == empty["made_by"] else empty
 
-    def _end_writing(self) -> None:
-        for file in (self._file, self._lock):
-            if file is not None:
-                file.close()
-        self._file = self._lock = None
+    def _save(self, *, complete: bool) -> None:
+        """Put what is known now in the place of the index. ``complete``: other files than those seen are not there."""
+        own = {} if self._own is None else {self._own.name: self._own.stamp}
+        index = {
+            "made_by": _made_by(self._shape),
+            "files": self._seen if complete else {**self._index["files"], **self._seen},
+            "pixels": {name: found.stamp for name, found in self._pixels.items()} | own,
+            "clips": {key: list(place) for key, place in self._clips.items() if place.file},
+        }
+        if index != self._index:
+            text = json.dumps(index)
+            with replacing(self._place / INDEX, durable=False) as partial:
+                partial.write_text(f"{_digest(text)}\n{text}", encoding="ascii")
+        self._index, self._saved = index, time.monotonic()
 
-    def _tell(self) -> None:
-        """Once, that the disk refuses."""
-        reason, self._refusal = self._refusal.strerror or str(self._refusal), None
-        _say(
-            f"note: {self._path} cannot take all decoded clips ({reason}); every start will decode the others. "
-            "Name another folder: --set CACHE_DIR=FOLDER"
-        )
-
-
-def path_of(cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int) -> Path:
-    """The file below ``cache_dir`` for the clips of ``folder`` at one size."""
-    place = Path(folder).resolve()
-    digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
-    return Path(cache_dir) / "clips" / f"{place.name[:40]}-{digest}-{num_frames}x{image_size}.clips"
+    def _sweep(self) -> None:
+        """Delete files of pixels that no index names."""
+        for path in self._place.glob(f"*{SUFFIX}"):
+            if path.name not in self._index["pixels"] and time.time() - path.stat().st_mtime > UNUSED_SECONDS:
+                path.unlink()
 
 
-def _head(num_frames: int, image_size: int) -> bytes:
-    """What decides the pixels beside the bytes of a GIF, as JSON, filled up with spaces."""
-    facts = {"format": FORMAT, "num_frames": num_frames, "image_size": image_size}
-    code = {"preprocessing": PREPROCESSING, "decoder": f"Pillow {PIL.__version__}"}
-    return json.dumps({"text2sign": "clips", **facts, **code}).encode().ljust(HEAD_BYTES - 1) + b"\n"
+def place_of(cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int) -> Path:
+    """The folder below ``cache_dir`` for the clips of ``folder`` at one size."""
+    data = Path(folder).resolve()
+    name = f"{data.name[:40]}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:12]}-{num_frames}x{image_size}"
+    return Path(cache_dir) / "clips" / name
 
 
-def _checksum(record: np.ndarray) -> int:
-    """CRC-32 of all of a record but the checksum itself; a flipped byte never escapes it."""
-    return zlib.crc32(record.view(np.uint8)[CHECKSUM_BYTES:])
+def _made_by(shape: tuple[int, ...]) -> dict[str, object]:
+    """What decides the pixels beside the bytes of a file."""
+    return {"format": FORMAT, "shape": list(shape), "code": PREPROCESSING, "decoder": f"Pillow {PIL.__version__}"}
 
 
-def _write(file: BinaryIO, data: bytes) -> None:
-    """Raises:
-    OSError: not all of it could be written.
-    """
-    if file.write(data) != len(data):  # a full disk takes part of it, and refuses only what comes after
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _take(path: Path, *, wait: bool) -> BinaryIO | None:
-    """The lock on ``path``, which a process loses however it ends; None if another holds it and we do not wait."""
-    lock = open(path.with_suffix(".lock"), "ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if not wait:
-            lock.close()
-            return None
-        _say(f"note: another process is decoding clips into {path}; waiting for it (Ctrl-C stops)")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    return lock
-
-
-def _say(note: str) -> None:
-    if world().is_first:
-        tqdm.write(note, file=sys.stderr)
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

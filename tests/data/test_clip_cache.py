@@ -5,69 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import PIL
 import pytest
-from PIL import Image
 
 import utils.clip_cache as clip_cache
 from dataset import TextToSignDataset
 from tests.conftest import moving_square, write_clips_folder, write_pair
-from utils.clip_cache import HEAD_BYTES, digest_of_files
-
-NUM_CLIPS = 9  # eight, and one that is too short and remarked
-PIXELS = 4 * 16 * 16 * 3
-RECORD_BYTES = 4 + 4 + 32 + PIXELS
-
-
-@dataclass
-class Scene:
-    """A folder of clips, a cache that knows it, and how it is read."""
-
-    folder: Path
-    cache_dir: Path
-    size: dict[str, int] = field(default_factory=lambda: {"num_frames": 4, "image_size": 16})
-
-    @property
-    def file(self) -> Path:
-        (found,) = (self.cache_dir / "clips").glob("*.clips")
-        return found
-
-    def gif(self, number: int) -> Path:
-        return sorted(self.folder.glob("signer*.gif"))[number]
-
-    def read(self, *, cached: bool = True) -> TextToSignDataset:
-        return TextToSignDataset(self.folder, **self.size, cache_dir=self.cache_dir if cached else "")
-
-
-def make_scene(place: Path) -> Scene:
-    """Eight good clips, one of two frames, one that is broken; the cache is warm."""
-    folder = write_clips_folder(place / "clips")
-    write_pair(folder, "short", moving_square(3, num_frames=2), "short")
-    broken = write_pair(folder, "broken", moving_square(4), "broken")
-    broken.write_bytes(broken.read_bytes()[:-40])
-    scene = Scene(folder, place / "cache")
-    scene.read()
-    return scene
-
-
-def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """A list that grows by one for every GIF that Pillow is given."""
-    calls, opened = [], Image.open
-    monkeypatch.setattr(Image, "open", lambda *args, **kwargs: (calls.append(args), opened(*args, **kwargs))[1])
-    return calls
-
-
-def content(data: TextToSignDataset) -> dict[str, Any]:
-    frames = [data.frames(index).tobytes() for index in range(len(data))]
-    return {"names": data.names, "texts": data.texts, "frames": frames, "wrong": [data.problems, data.remarks]}
-
-
-def assert_same_as_without_a_cache(scene: Scene) -> None:
-    assert content(scene.read()) == content(scene.read(cached=False))
+from tests.data.scene import (
+    NUM_CLIPS,
+    ROW_BYTES,
+    Scene,
+    age,
+    assert_same_as_without_a_cache,
+    content,
+    count_decoding,
+    make_scene,
+)
 
 
 @pytest.fixture
@@ -80,13 +36,12 @@ def scene(tmp_path: Path) -> Scene:
 Change = Callable[[Scene], Any]
 
 
-def edit_in_place(scene: Scene) -> None:
+def edit(scene: Scene) -> None:
+    """Other bytes, as many as there were."""
     gif = scene.gif(0)
-    before, data = gif.stat(), gif.read_bytes()
+    data = gif.read_bytes()
     gif.write_bytes(data.replace(bytes([255, 0, 0]), bytes([254, 0, 0])))
-    os.utime(gif, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert gif.read_bytes() != data
-    assert (gif.stat().st_size, gif.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert gif.read_bytes() != data and gif.stat().st_size == len(data)
 
 
 def swap(scene: Scene) -> None:
@@ -135,51 +90,58 @@ def resize(**size: int) -> Change:
     return lambda scene: scene.size.update(size)
 
 
-# ---- Changes of the cache's file ------------------------------------------------------------------------------------
+# ---- Changes of the cache's files -----------------------------------------------------------------------------------
 
 
 def overwrite(at: int, data: bytes) -> Change:
     def change(scene: Scene) -> None:
-        with open(scene.file, "r+b") as file:
+        with open(scene.pixels, "r+b") as file:
             file.seek(at)
             file.write(data)
 
     return change
 
 
-def flip(at: int) -> Change:
-    return lambda scene: overwrite(at, bytes([scene.file.read_bytes()[at] ^ 0x10]))(scene)
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x01
+    path.write_bytes(data)
+
+
+def flip_pixel(at: int) -> Change:
+    return lambda scene: flip(scene.pixels, at)
 
 
 def cut(num_bytes: int) -> Change:
-    return lambda scene: os.truncate(scene.file, num_bytes)
+    return lambda scene: os.truncate(scene.pixels, num_bytes)
 
 
 def append(num_bytes: int) -> Change:
-    return lambda scene: scene.file.write_bytes(scene.file.read_bytes() + bytes(num_bytes))
+    return lambda scene: scene.pixels.write_bytes(scene.pixels.read_bytes() + bytes(num_bytes))
 
 
-def exchange_pixels(scene: Scene) -> None:
-    data, one, two = bytearray(scene.file.read_bytes()), HEAD_BYTES + 40, HEAD_BYTES + 40 + RECORD_BYTES
-    data[one : one + PIXELS], data[two : two + PIXELS] = data[two : two + PIXELS], data[one : one + PIXELS]
-    scene.file.write_bytes(data)
+def exchange_rows(scene: Scene) -> None:
+    data = scene.pixels.read_bytes()
+    scene.pixels.write_bytes(data[ROW_BYTES : 2 * ROW_BYTES] + data[:ROW_BYTES] + data[2 * ROW_BYTES :])
 
 
-def take_another_file(scene: Scene) -> None:
-    own = scene.file
-    Scene(scene.folder, scene.cache_dir, {"num_frames": 16, "image_size": 8}).read()  # records of the same length
-    next(path for path in own.parent.glob("*.clips") if path != own).replace(own)
+def take_another_s_files(scene: Scene) -> None:
+    own = scene.index.parent
+    Scene(scene.folder, scene.cache_dir, {"num_frames": 16, "image_size": 8}).read()  # rows of the same length
+    (other,) = (place for place in own.parent.iterdir() if place != own)
+    shutil.rmtree(own)
+    other.rename(own)
 
 
 def then(first: Change, second: Change) -> Change:
     return lambda scene: (first(scene), second(scene))
 
 
-THIRD = HEAD_BYTES + 2 * RECORD_BYTES  # where the third record begins
-END = HEAD_BYTES + NUM_CLIPS * RECORD_BYTES
+THIRD = 2 * ROW_BYTES  # where the third row begins
+END = NUM_CLIPS * ROW_BYTES
 CHANGES: list[tuple[str, Change, int]] = [
     ("Nothing changes.", lambda s: None, 0),
-    ("A GIF gets other bytes, with the size and the time that it had.", edit_in_place, 1),
+    ("A GIF gets other bytes, as many as it had.", edit, 1),
     ("A GIF gets another time and keeps its bytes.", lambda s: os.utime(s.gif(0), (1, 1)), 0),
     ("Two GIFs change places.", swap, 0),
     ("A pair gets another name.", rename_to("aaa"), 0),
@@ -200,24 +162,24 @@ CHANGES: list[tuple[str, Change, int]] = [
     ("The data folder moves.", move, NUM_CLIPS),
     ("Another data folder takes its place and name.", exchange_folders, 1),
     ("The cache is deleted.", lambda s: shutil.rmtree(s.cache_dir), NUM_CLIPS),
-    ("The cache's file is emptied.", cut(0), NUM_CLIPS),
-    ("The cache's file is cut in its head.", cut(100), NUM_CLIPS),
-    ("The cache's file is cut behind its head.", cut(HEAD_BYTES), NUM_CLIPS),
-    ("The cache's file is cut between two records.", cut(END - 3 * RECORD_BYTES), 3),
-    ("The cache's file is cut within a record.", cut(END - 3 * RECORD_BYTES + 1), 3),
-    ("The cache's file is cut before its last byte.", cut(END - 1), 1),
-    ("A byte of a checksum flips.", flip(THIRD + 1), 1),
-    ("A byte of the number of frames flips.", flip(THIRD + 4), 1),
-    ("A byte of a key flips.", flip(THIRD + 20), 1),
-    ("A byte of a first pixel flips.", flip(THIRD + 40), 1),
-    ("A byte of a last pixel flips.", flip(THIRD + RECORD_BYTES - 1), 1),
-    ("A byte of the head flips.", flip(30), NUM_CLIPS),
-    ("A record is filled with zeros, as after a power cut.", overwrite(THIRD, bytes(RECORD_BYTES)), 1),
-    ("Two records exchange their pixels.", exchange_pixels, 2),
-    ("A record was half written when the process was killed.", append(RECORD_BYTES // 2), 0),
-    ("A pair comes after a record was half written.", then(append(RECORD_BYTES // 2), write("new", 3, 6)), 1),
-    ("A record of zeros stands at the end.", append(RECORD_BYTES), 0),
-    ("The file of another size of clip stands in its place.", take_another_file, NUM_CLIPS),
+    ("The index is deleted.", lambda s: s.index.unlink(), NUM_CLIPS),
+    ("The index is emptied.", lambda s: os.truncate(s.index, 0), NUM_CLIPS),
+    ("The index is cut.", lambda s: os.truncate(s.index, 1000), NUM_CLIPS),
+    ("A byte of the index flips.", lambda s: flip(s.index, 1000), NUM_CLIPS),
+    ("A byte of the index is no text.", lambda s: s.index.write_bytes(s.index.read_bytes() + b"\xff"), NUM_CLIPS),
+    ("The pixels are deleted.", lambda s: s.pixels.unlink(), NUM_CLIPS),
+    ("The pixels are emptied.", cut(0), NUM_CLIPS),
+    ("The pixels are cut between two clips.", cut(END - 3 * ROW_BYTES), 3),
+    ("The pixels are cut within a clip.", cut(END - 3 * ROW_BYTES + 1), 3),
+    ("The pixels are cut before their last byte.", cut(END - 1), 1),
+    ("A byte of a first pixel flips.", flip_pixel(THIRD), 1),
+    ("A byte of a last pixel flips.", flip_pixel(THIRD + ROW_BYTES - 1), 1),
+    ("A clip is filled with zeros, as after a power cut.", overwrite(THIRD, bytes(ROW_BYTES)), 1),
+    ("Two clips exchange their pixels.", exchange_rows, 2),
+    ("A clip was half written when the process was killed.", append(ROW_BYTES // 2), 0),
+    ("A pair comes after a clip was half written.", then(append(ROW_BYTES // 2), write("new", 3, 6)), 1),
+    ("A clip of zeros stands at the end.", append(ROW_BYTES), 0),
+    ("The files of another size of clip stand in their place.", take_another_s_files, NUM_CLIPS),
 ]
 """What happens after the cache was filled, and how many GIFs must be decoded then."""
 
@@ -235,27 +197,69 @@ def test_after_any_change_the_clips_are_those_of_the_files(
     assert first == second == content(scene.read(cached=False))
 
 
+def garbage(scene: Scene) -> None:
+    """Nonsense in every clip and caption, of the same size and time."""
+    for path in scene.folder.iterdir():
+        before = path.stat()
+        path.write_bytes(b"x" * before.st_size)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_second_start_reads_none_of_the_clips_and_captions(scene: Scene) -> None:
+    before = content(scene.read())
+    garbage(scene)
+    found = content(scene.read())
+    (problem,) = found["wrong"][0]
+    assert "broken.gif" in problem  # what could not be used is looked at again
+    assert {**found, "wrong": []} == {**before, "wrong": []}
+
+
+def test_a_change_that_keeps_size_and_time_is_found_by_verifying_alone(scene: Scene) -> None:
+    one, two = scene.gif(1), scene.gif(2)
+    before = [path.stat() for path in (one, two)]
+    for path, found in zip((one.with_suffix(".txt"), one), (one.with_suffix(".txt").stat(), before[0]), strict=True):
+        data = path.read_bytes().replace(b"thank", b"thonk").replace(bytes([0, 255, 0]), bytes([0, 254, 0]))
+        path.write_bytes(data)
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    wanted = content(scene.read(cached=False))
+    assert content(scene.read()) != wanted == content(scene.read(verify=True))
+    assert content(scene.read()) == wanted
+
+
+def test_pixels_that_rot_without_a_trace_are_found_by_verifying(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = scene.pixels.stat()
+    flip(scene.pixels, THIRD + 7)
+    os.utime(scene.pixels, ns=(before.st_atime_ns, before.st_mtime_ns))
+    decoded = count_decoding(monkeypatch)
+    found = content(scene.read(verify=True))
+    assert len(decoded) == 1 and found == content(scene.read(cached=False))
+
+
+def test_a_file_that_may_still_change_within_its_clock_s_tick_is_read_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gif = scene.gif(0)
+    os.utime(gif)
+    found = gif.stat()
+    scene.read()
+    edit(scene)
+    os.utime(gif, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert_same_as_without_a_cache(scene)
+
+
 @pytest.mark.parametrize(
     ("owner", "name"), [(clip_cache, "PREPROCESSING"), (PIL, "__version__")], ids=["preprocessing", "decoder"]
 )
 def test_another_version_of_the_code_decodes_everything_anew(
     owner: object, name: str, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size, decoded = scene.file.stat().st_size, count_decoding(monkeypatch)
+    decoded = count_decoding(monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, "another")
         scene.read()
-        assert len(decoded) == NUM_CLIPS and scene.file.stat().st_size == size  # in the place of the old ones
+        assert len(decoded) == NUM_CLIPS
         assert_same_as_without_a_cache(scene)
     assert_same_as_without_a_cache(scene)
-
-
-def test_any_edit_of_the_code_that_makes_the_pixels_is_another_version(tmp_path: Path) -> None:
-    sources = [str(module.__file__) for module in (clip_cache.gif_blocks, clip_cache.video)]
-    assert digest_of_files(sources) == clip_cache.PREPROCESSING
-    edited = tmp_path / "video.py"
-    edited.write_bytes(Path(sources[1]).read_bytes().replace(b"LANCZOS", b"BICUBIC"))
-    assert digest_of_files([sources[0], str(edited)]) != clip_cache.PREPROCESSING
 
 
 def test_a_clip_of_one_frame_is_named_whatever_the_cache_holds(scene: Scene) -> None:
@@ -280,14 +284,28 @@ def test_without_a_cache_folder_nothing_is_written(tmp_path: Path, here: Path) -
     assert list(here.iterdir()) == [] and sorted(path.name for path in tmp_path.iterdir()) == ["clips", "here"]
 
 
-def test_a_folder_whose_clips_come_and_go_keeps_no_more_than_twice_what_it_needs(scene: Scene) -> None:
-    most = 2 * (NUM_CLIPS + 1)
-    sizes = []
+def test_a_folder_whose_clips_come_and_go_keeps_no_more_than_twice_what_it_needs(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip_cache, "UNUSED_SECONDS", -1.0)
+    sizes, numbers = [], []
     for number in range(25):
         square = moving_square(0)
         square[:, 0, 0] = number
         write_pair(scene.folder, "guest", square, "here today")
         scene.read()
-        sizes.append((scene.file.stat().st_size - HEAD_BYTES) // RECORD_BYTES)
-    assert max(sizes) == most and sorted(sizes) != sizes
+        files = list(scene.index.parent.glob("*.clips"))
+        sizes.append(sum(path.stat().st_size for path in files) // ROW_BYTES)
+        numbers.append(len(files))
+    assert max(sizes) <= 2 * (NUM_CLIPS + 1) and max(numbers) <= clip_cache.MAX_FILES
+    assert sorted(sizes) != sizes and sorted(numbers) != numbers
     assert_same_as_without_a_cache(scene)
+
+
+def test_a_file_of_pixels_that_another_start_may_be_writing_is_left_alone(scene: Scene) -> None:
+    fresh, forgotten = (scene.index.parent / name for name in ("fresh.clips", "forgotten.clips"))
+    for path in (fresh, forgotten):
+        path.write_bytes(bytes(ROW_BYTES))
+    age(forgotten)
+    scene.read()
+    assert fresh.is_file() and not forgotten.exists()

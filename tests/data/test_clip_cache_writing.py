@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import utils.clip_cache as clip_cache
 from config import ConfigError
 from tests.conftest import moving_square, write_pair
-from tests.data.test_clip_cache import (
+from tests.data.scene import (
     NUM_CLIPS,
-    RECORD_BYTES,
+    ROW_BYTES,
     Scene,
     assert_same_as_without_a_cache,
     content,
     count_decoding,
     make_scene,
 )
-from utils.clip_cache import HEAD_BYTES
 
 
 @pytest.fixture
@@ -38,10 +38,9 @@ def cold(warm: Scene) -> Scene:
     return warm
 
 
-def records_in(scene: Scene) -> int:
-    num_records, rest = divmod(scene.file.stat().st_size - HEAD_BYTES, RECORD_BYTES)
-    assert rest == 0
-    return num_records
+def rows_in(scene: Scene) -> int:
+    """Clips in all files that the cache has."""
+    return sum(path.stat().st_size for path in scene.cache_dir.glob("clips/*/*.clips")) // ROW_BYTES
 
 
 # ---- Ends that come too early ---------------------------------------------------------------------------------------
@@ -58,7 +57,7 @@ def test_what_was_decoded_before_ctrl_c_is_not_decoded_again(cold: Scene, monkey
         patch.setattr(Image, "open", lambda *a, **k: counted(*a, **k) if len(decoded) < 5 else interrupt())
         with pytest.raises(KeyboardInterrupt):
             cold.read()
-    assert len(decoded) == records_in(cold) == 5
+    assert len(decoded) == rows_in(cold) == 5
     cold.read()
     assert len(decoded) == NUM_CLIPS
     assert_same_as_without_a_cache(cold)
@@ -70,7 +69,7 @@ def test_an_interrupted_start_throws_nothing_away(warm: Scene, monkeypatch: pyte
         patch.setattr(Image, "open", interrupt)
         with pytest.raises(KeyboardInterrupt):
             warm.read()
-    assert records_in(warm) == NUM_CLIPS
+    assert rows_in(warm) == NUM_CLIPS
     decoded = count_decoding(monkeypatch)
     warm.read()
     assert len(decoded) == 1
@@ -89,11 +88,14 @@ def read_and_die(scene: Scene, after: int) -> None:
     scene.read()
 
 
-def test_a_killed_process_leaves_whole_clips_and_no_lock(cold: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_process_loses_what_it_decoded_since_the_index_was_written(
+    cold: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip_cache, "SAVE_SECONDS", -1.0)
     process = multiprocessing.get_context("fork").Process(target=read_and_die, args=(cold, 5))
     process.start()
     process.join(60)
-    assert process.exitcode == -signal.SIGKILL and records_in(cold) == 5
+    assert process.exitcode == -signal.SIGKILL and rows_in(cold) == 5
     decoded = count_decoding(monkeypatch)
     cold.read()
     assert len(decoded) == NUM_CLIPS - 5
@@ -111,7 +113,9 @@ def read_at_once(scene: Scene, barrier: Any, results: Any) -> None:
     results.put((len(calls), found))
 
 
-def test_processes_that_start_together_decode_each_clip_once_and_agree(cold: Scene) -> None:
+def test_processes_that_start_together_agree_and_leave_a_whole_cache(
+    cold: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(3), context.Queue()
     processes = [context.Process(target=read_at_once, args=(cold, barrier, results)) for _ in range(3)]
@@ -122,7 +126,8 @@ def test_processes_that_start_together_decode_each_clip_once_and_agree(cold: Sce
         process.join(60)
     wanted = content(cold.read(cached=False))
     assert all(one == wanted for _, one in found)
-    assert sum(num_decoded for num_decoded, _ in found) == records_in(cold) == NUM_CLIPS
+    decoded = count_decoding(monkeypatch)
+    assert content(cold.read()) == wanted and decoded == []
 
 
 def test_a_file_that_is_written_anew_stays_readable_for_those_that_have_it_open(warm: Scene) -> None:
@@ -130,7 +135,7 @@ def test_a_file_that_is_written_anew_stays_readable_for_those_that_have_it_open(
     for gif in [warm.gif(number) for number in range(6)]:
         gif.unlink()
     warm.read()
-    assert records_in(warm) == NUM_CLIPS - 6 and content(data) == wanted
+    assert content(data) == wanted and len(warm.read()) == NUM_CLIPS - 6
 
 
 # ---- Disks that refuse ----------------------------------------------------------------------------------------------
@@ -140,7 +145,7 @@ def test_a_disk_that_fills_up_is_told_once_and_the_clips_are_all_there(
     cold: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (HEAD_BYTES + 3 * RECORD_BYTES + 100, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * ROW_BYTES + 100, limits[1]))
     try:
         assert_same_as_without_a_cache(cold)
     finally:
@@ -149,7 +154,7 @@ def test_a_disk_that_fills_up_is_told_once_and_the_clips_are_all_there(
     assert note.startswith("note: ") and str(cold.cache_dir) in note and "--set CACHE_DIR=FOLDER" in note
     decoded = count_decoding(monkeypatch)
     cold.read()
-    assert len(decoded) == NUM_CLIPS - 3 and records_in(cold) == NUM_CLIPS and notes(capsys) == []
+    assert len(decoded) == NUM_CLIPS - 3 and rows_in(cold) == NUM_CLIPS and notes(capsys) == []
 
 
 def notes(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -181,9 +186,8 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_the_clips_are_all_ther
 def test_a_warm_cache_that_cannot_be_written_is_read(
     warm: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, decoded = warm.file, count_decoding(monkeypatch)
-    file.chmod(0o400)
-    file.with_suffix(".lock").chmod(0o400)
+    decoded = count_decoding(monkeypatch)
+    warm.index.parent.chmod(0o500)
     assert_same_as_without_a_cache(warm)
     assert len(decoded) == NUM_CLIPS and notes(capsys) == []  # those without a cache
 
