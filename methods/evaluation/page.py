@@ -1,7 +1,7 @@
 """An evaluation report as one HTML page that needs nothing else: no network, no script, clips inside.
 
 Whatever a report lacks is said to be not measured. Wording and colours: methods/evaluation/verdict.py,
-methods/evaluation/page_style.py.
+methods/evaluation/page.css.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from methods.evaluation.page_clips import ClipPair, clips_section
-from methods.evaluation.page_style import STYLE
 from methods.evaluation.verdict import PART_NAMES, Report, above_guessing, trained_on, verdict
 from utils.files import write_file
 from utils.html_tags import Html, join, tag
@@ -22,6 +21,7 @@ from utils.svg_plot import Band, Line, line_plot
 
 __all__ = ["ClipPair", "render", "write_html"]
 
+STYLE = Path(__file__).with_name("page.css")
 NOT_MEASURED = "not measured"
 NO_NETWORK = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "pillow")
@@ -119,7 +119,7 @@ def render(report: Report, clips: list[ClipPair], *, fps: int = 8, command: str 
         tag("meta", http_equiv="Content-Security-Policy", content=NO_NETWORK),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
-        tag("style", Html(STYLE)),
+        tag("style", Html(STYLE.read_text(encoding="utf-8"))),
     ]
     return (
         "<!DOCTYPE html>\n" + tag("html", tag("head", *head), tag("body", join(*body, between="\n")), lang="en") + "\n"
