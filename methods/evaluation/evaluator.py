@@ -9,7 +9,6 @@ samples are garbage, and a sample can be right while it does not move.
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,19 +21,18 @@ from config import VERSION, UserError
 from dataset import TextToSignDataset, data_identity
 from methods.evaluation.controls import Control, denoising, redealt, refuse_untrained
 from methods.evaluation.distance import judged, prompt_distance
+from methods.evaluation.files import write_evaluation
 from methods.evaluation.judge import STEPS
 from methods.evaluation.judgement import Judgement, train_judge
 from methods.evaluation.motion import measure_motion
-from methods.evaluation.page import write_html
-from methods.evaluation.page_clips import ClipPair
+from methods.evaluation.page import ClipPair
 from methods.evaluation.ranking import Ranking, prompt_ranking
 from methods.evaluation.retrieval import score_retrieval
 from methods.sampling.generate import GeneratedClip, generate
 from methods.sampling.loading import LoadedModel, sampling_settings
 from methods.sampling.provenance import Request, path_text
 from utils import runtime
-from utils.captions import asked, contests, short_titles
-from utils.contact_sheet import contact_sheet
+from utils.captions import asked, contests
 from utils.split import SplitError, split, without_copies
 
 FORMAT = 2  # of evaluation.json
@@ -119,9 +117,7 @@ def evaluate(
         "parts": reports,
         "controls": [control.to_dict() for control in controls],
     }
-    (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    write_html(folder / "report.html", report, pairs, fps=loaded.config.FPS, command=command)
-    _write_clips(folder, data, parts)
+    write_evaluation(folder, report, pairs, fps=loaded.config.FPS, command=command)
     return report
 
 
@@ -278,25 +274,11 @@ def _pairs(part: Part, data: TextToSignDataset, found: Judgement, answers: list[
         pairs.append(
             ClipPair(
                 caption=caption,
-                part=part.name.replace("_", " "),
+                part=part.name,
                 real=real,
-                generated=[part.generated[i] for i in own],
+                generated=[part.clips[i] for i in own],
                 named=[" ".join(answers[i]) for i in own] if set(signs) <= set(found.judge.names) else [],
                 sign=" ".join(signs),
             )
         )
     return pairs
-
-
-def _write_clips(folder: Path, data: TextToSignDataset, parts: list[Part]) -> None:
-    """A contact sheet of each part and all generated clips, in the place of those of an earlier evaluation."""
-    for old in (*folder.glob("contact_sheet_*.png"), *folder.glob("generated/*/*_*.gif")):
-        old.unlink()
-    for part in parts:
-        captions = sorted(set(part.captions))
-        for number, clip in enumerate(part.clips):
-            copy, which = divmod(number, len(captions))
-            clip.write(folder / "generated" / part.name / f"{which:03d}_{copy}.gif")
-        real = [data.frames(next(row for row in part.rows if data.texts[row] == caption)) for caption in captions]
-        sheet = contact_sheet([("real", real), ("generated", part.generated[: len(captions)])], short_titles(captions))
-        sheet.save(folder / f"contact_sheet_{part.name}.png")

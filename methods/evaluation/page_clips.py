@@ -9,6 +9,8 @@ from itertools import zip_longest
 
 import numpy as np
 
+from methods.evaluation.verdict import PART_NAMES
+from methods.sampling.generate import GeneratedClip
 from utils.gif import encode_gif
 from utils.html_tags import Html, join, tag
 
@@ -19,15 +21,15 @@ MAX_BYTES = 9_000_000  # of all GIFs in the page, as text
 
 @dataclass(frozen=True)
 class ClipPair:
-    """Clips of one caption, (F, H, W, 3) uint8 each; ``named`` is what the recogniser called each generated clip.
+    """Clips of one caption, real ones (F, H, W, 3) uint8; ``named`` is what the recogniser called each generated one.
 
     It is right where that is ``sign``, what the caption asks for. ``named`` is empty where there was no recogniser.
     """
 
     caption: str
-    part: str  # "train" or "held out"
+    part: str  # a key of PART_NAMES
     real: list[np.ndarray]
-    generated: list[np.ndarray]
+    generated: list[GeneratedClip]
     named: list[str]
     sign: str
 
@@ -48,7 +50,7 @@ def clips_section(pairs: list[ClipPair], *, fps: int, max_pairs: int = MAX_PAIRS
     groups = []
     for part in dict.fromkeys(pair.part for pair, _ in shown):
         cards = (_card(pair, found) for pair, found in shown if pair.part == part)
-        groups += [tag("h3", part), tag("div", *cards, class_="pairs")]
+        groups += [tag("h3", PART_NAMES.get(part, part)), tag("div", *cards, class_="pairs")]
     return join(*groups, _left_out(len(pairs) - len(shown), len(pairs)))
 
 
@@ -101,7 +103,7 @@ def _generated(pair: ClipPair, copy: int, *, fps: int) -> Html:
         answer = tag("span", "✓ recognised", class_="answer good")
     else:
         answer = tag("span", f"✗ seen as {name}", class_="answer bad")
-    return _figure(pair.generated[copy], f"generated clip of {pair.caption}", join("generated", answer), fps=fps)
+    return _figure(pair.generated[copy].frames, f"generated clip of {pair.caption}", join("generated", answer), fps=fps)
 
 
 def _figure(clip: np.ndarray, description: str, caption: Html, *, fps: int) -> Html:

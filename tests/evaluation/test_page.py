@@ -6,6 +6,7 @@ import base64
 import copy
 import io
 import re
+from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from methods.evaluation.page import ClipPair, render, write_html
 from methods.evaluation.page_clips import MAX_GENERATED, clips_section
 from methods.evaluation.scores import Score
 from methods.evaluation.verdict import verdict
+from methods.sampling.generate import GeneratedClip
+from methods.sampling.provenance import Provenance
 from tests.conftest import moving_square
 from utils.html_tags import VOID, Html, join, tag
 from utils.svg_plot import Line, line_plot, tick_step
@@ -110,8 +113,13 @@ def report(train: int = 36, held_out: int = 35, *, failed: bool = True) -> dict[
     }
 
 
+def generated(caption: str, index: int, *, num_frames: int = 4) -> GeneratedClip:
+    values = {field.name: 1 for field in fields(Provenance)} | {"prompt": caption, "index": index, "fps": 8}
+    return GeneratedClip(moving_square(index, num_frames=num_frames), Provenance(**values))
+
+
 def pair(caption: str = "hello", where: str = "train", *, num: int = 2, num_frames: int = 4) -> ClipPair:
-    clips = [moving_square(index, num_frames=num_frames) for index in range(num)]
+    clips = [generated(caption, index, num_frames=num_frames) for index in range(num)]
     return ClipPair(caption, where, [moving_square(7, num_frames=num_frames)], clips, [caption, "water"][:num], caption)
 
 
@@ -164,7 +172,7 @@ def test_text_from_outside_stays_text():
     whole["recogniser"] |= {"remark": EVIL, "ceiling_of": EVIL, "crop": EVIL}
     whole["controls"][0] |= {"name": EVIL, "measure": EVIL, "part": EVIL, "failed": False}
     whole["parts"][EVIL] = whole["parts"].pop("train")
-    clips = ClipPair(EVIL, EVIL, [moving_square(0)], [moving_square(1)], ["other" + EVIL], EVIL)
+    clips = ClipPair(EVIL, EVIL, [moving_square(0)], [generated(EVIL, 1)], ["other" + EVIL], EVIL)
     page = Page(render(whole, [clips], command=EVIL))
     assert "script" not in {name for name, _ in page.elements}
     assert page.text.count(EVIL) >= 12
