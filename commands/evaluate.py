@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     print(format_report(report))
     print(f"\nwritten: {folder / 'evaluation.json'}\npage: {folder / 'report.html'}")
-    for sheet in sorted(folder.glob("contact_sheet_*.png")):
-        print(f"contact sheet: {sheet}")
+    for part in report["parts"]:
+        print(f"contact sheet: {folder / f'contact_sheet_{part}.png'}")
     return 0
 
 

@@ -1,8 +1,13 @@
-"""What an evaluation leaves in its folder: evaluation.json, report.html, contact sheets and the generated clips."""
+"""What an evaluation leaves in its folder: report.html, contact sheets, the generated clips, and evaluation.json.
+
+Where evaluation.json is, all of them are: it is the last to be written, and the first to go before the files of another
+evaluation. Clips and sheets are listed in LIST, so that another evaluation removes those and nothing of anyone else.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,9 +17,10 @@ from PIL import Image
 from methods.evaluation.page import ClipPair, write_html
 from utils.captions import short_titles
 from utils.contact_sheet import contact_sheet
-from utils.files import write_file
+from utils.files import FileError, write_file
 
-PATTERNS = ("contact_sheet_*.png", "generated/*/*_*.gif")  # of files whose names depend on the clips
+LIST = "written_files.txt"  # names of files whose names depend on the clips, a line each
+PATTERNS = ("contact_sheet_*.png", "generated/*/*_*.gif")  # what LIST may name
 
 
 def write_evaluation(
@@ -33,14 +39,30 @@ def write_evaluation(
         for which, pair in enumerate(own)
         for copy, clip in enumerate(pair.generated)
     }
-    (folder / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    _make_room(folder, [*sheets, *clips])
     write_html(folder / "report.html", report, pairs, fps=fps, command=command)
-    for old in (path for pattern in PATTERNS for path in folder.glob(pattern)):
-        old.unlink()
     for name, sheet in sheets.items():
         write_file(folder / name, partial(sheet.save, format="PNG"))
     for name, clip in clips.items():
         clip.write(folder / name)
+    write_file(folder / "evaluation.json", (json.dumps(report, indent=2) + "\n").encode())
+
+
+def _make_room(folder: Path, names: list[str]) -> None:
+    """Removes what an earlier evaluation wrote and lists ``names``, before any of them is there to be forgotten."""
+    try:
+        (folder / "evaluation.json").unlink(missing_ok=True)
+        listed = folder / LIST
+        earlier = set(listed.read_text(encoding="utf-8").splitlines()) if listed.exists() else set()
+        there = {path.relative_to(folder).as_posix() for pattern in PATTERNS for path in folder.glob(pattern)}
+        for name in there & earlier:
+            (folder / name).unlink()
+    except OSError as error:
+        found = f"{folder} cannot be cleared of an earlier evaluation ({error})"
+        raise FileError(f"{found}. Use another --output.") from error
+    write_file(listed, "".join(f"{name}\n" for name in names).encode())
+    if others := sorted(there - earlier - set(names)):
+        print(f"note: no evaluation lists {len(others)} files of {folder}, so they stay: {others[0]}", file=sys.stderr)
 
 
 def _sheet(pairs: list[ClipPair]) -> Image.Image:

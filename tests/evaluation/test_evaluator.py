@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from commands import evaluate as evaluate_command
+from config import UserError
 from dataset import TextToSignDataset, data_identity, load_dataset
 from main import main, parse_arguments
 from methods.evaluation.controls import UntrainedError
@@ -92,19 +93,30 @@ def test_a_blind_model_that_learnt_nothing_is_no_control(
 
 
 def test_one_held_out_clip_can_be_judged_and_says_that_it_is_too_few(learnt: LoadedModel, tmp_path: Path) -> None:
-    """Its caption is the only one of its part; and files of an earlier evaluation do not stay among the new ones."""
-    data = load_dataset(learnt.config)
-    stale = tmp_path / "generated" / "train" / "099_0.gif"
-    stale.parent.mkdir(parents=True)
-    stale.touch()
-    report = evaluate(learnt, data, folder=tmp_path, max_clips=1, **QUICK)
+    """Its caption is the only one of its part."""
+    report = evaluate(learnt, load_dataset(learnt.config), folder=tmp_path, max_clips=1, **QUICK)
     assert [part["num_captions"] for part in report["parts"].values()] == [1, 1]
-    assert not stale.exists() and "has too few clips to tell from guessing" in format_report(report)
+    assert "has too few clips to tell from guessing" in format_report(report)
 
 
 def test_fewer_clips_can_be_asked_for(learnt: LoadedModel, tmp_path: Path) -> None:
+    """And in a folder that others use too, their files stay, even with names like an evaluation's."""
+    mine = [tmp_path / "contact_sheet_mine.png", tmp_path / "generated" / "train" / "000_9.gif"]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
     report = evaluate(learnt, load_dataset(learnt.config), folder=tmp_path, max_clips=3, **QUICK)
     assert [(part["num_clips"], part["num_captions"]) for part in report["parts"].values()] == [(3, 3), (3, 3)]
+    assert [path.read_text() for path in mine] == ["mine", "mine"]
+
+
+def test_where_the_clips_could_not_be_written_nothing_says_that_an_evaluation_is_there(
+    learnt: LoadedModel, tmp_path: Path
+) -> None:
+    (tmp_path / "generated").write_text("in the way of a folder")
+    with pytest.raises(UserError, match="generated"):
+        evaluate(learnt, load_dataset(learnt.config), folder=tmp_path, max_clips=1, **QUICK)
+    assert not (tmp_path / "evaluation.json").exists()
 
 
 def test_clips_that_the_checkpoint_was_not_trained_on_are_told_apart(

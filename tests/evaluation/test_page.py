@@ -136,7 +136,7 @@ def missing_keys(whole: dict[str, object]) -> list[tuple[str, ...]]:
 
 
 def test_the_page_is_well_formed_and_tells_every_part_of_the_report(tmp_path: Path):
-    path = write_html(tmp_path / "deep" / "page.html", report(), [pair(), pair("yes", "held out")], command="do it")
+    path = write_html(tmp_path / "deep" / "page.html", report(), [pair(), pair("yes", "held_out")], command="do it")
     page = Page(path.read_text(encoding="utf-8"))
     headings = re.findall(
         r"(?m)^(Scores|By noise level|Motion|Controls|Clips|How to read it|How it was made)$", page.text
@@ -290,7 +290,7 @@ def test_the_recogniser_s_answer_stands_under_its_clip_right_or_wrong():
 
 
 def test_beyond_the_limit_pairs_of_every_part_stay_and_the_rest_is_counted():
-    pairs = [pair(f"t{i}", num=1) for i in range(6)] + [pair(f"h{i}", "held out", num=1) for i in range(2)]
+    pairs = [pair(f"t{i}", num=1) for i in range(6)] + [pair(f"h{i}", "held_out", num=1) for i in range(2)]
     page = Page(clips_section(pairs, fps=8, max_pairs=5))
     assert len(page.gifs()) == 2 * 5
     assert "Left out to keep the page small: 3 of 8 captions." in page.text
