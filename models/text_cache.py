@@ -1,9 +1,10 @@
-"""Encoded captions on disk, each in a small file of its own, so that no run encodes what another has encoded.
+"""Encoded captions on disk, so that no run encodes what another has encoded: a few safetensors files for an encoder.
 
-What is kept is found again by a key over everything that decides its bits; nothing is ever taken for something else.
-A file is written whole or not at all and carries its own SHA-256: several processes may write at once, and what is
-damaged is made anew. There is no index to lock, and nothing is rewritten when captions are added. The number of files
-is bounded; what was used least recently goes first.
+A file is never changed. What is new goes into another one, together with the content of those of its size or smaller,
+which then go: each is more than twice the next, so they are few, a caption is rewritten seldom, and several processes
+may write at once. The name and the content of a file say what it belongs to, and every caption has its digest: nothing
+is taken for something else, and what is damaged is made anew. Captions are read one by one, so that the files may be
+larger than memory.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -18,11 +20,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 from torch import Tensor
 
-FORMAT = "text2sign text 1"
-MAX_FILES = 400  # in each of the 256 sub-folders, so about 100,000 captions; 1.2 GB at 8 tokens of 384 channels
-DIGEST_BYTES = 32
+from utils.files import FileError, write_file
+
+FORMAT = "text2sign text 2"
+FULL_BYTES = 64 * 2**20  # a file of this size is left as it is
+MAX_BYTES = 8 * 2**30  # of all encoders' files: 100,000 captions of 28 tokens with 768 channels
 
 
 class Encoded(NamedTuple):
@@ -31,6 +37,10 @@ class Encoded(NamedTuple):
     tokens: Tensor
     pooled: Tensor
     length: int
+
+    @property
+    def num_bytes(self) -> int:
+        return self.tokens.nbytes + self.pooled.nbytes
 
 
 class EncoderFacts(NamedTuple):
@@ -41,7 +51,7 @@ class EncoderFacts(NamedTuple):
 
 
 class TextCache:
-    """What one encoder, known by its ``identity``, made of captions; below ``folder``, which encoders share.
+    """What one encoder, known by its ``identity``, made of captions; in ``folder``, which encoders share.
 
     No error of the disk reaches the caller: what cannot be read is missing, what cannot be written is not kept, and
     one line on stderr says so.
@@ -49,89 +59,116 @@ class TextCache:
 
     def __init__(self, folder: Path, *, identity: str, max_length: int) -> None:
         """``max_length`` in tokens, where captions are cut."""
-        self.folder, self.identity, self.max_length = folder, identity, max_length
+        self.folder, self.identity = folder, identity
+        self._key = hashlib.sha256(json.dumps([FORMAT, identity, max_length]).encode()).hexdigest()
         self._writes = True
+        self._open: dict[Path, _File] = {}
+        self._look()
 
     def facts(self) -> EncoderFacts | None:
-        """Of the encoder; None if they are not known yet."""
-        found = self._read(self._key("facts"))
-        return None if found is None else EncoderFacts(found[0]["width"], found[0]["fingerprint"])
-
-    def keep_facts(self, facts: EncoderFacts) -> None:
-        self._write(self._key("facts"), facts._asdict(), b"")
+        """Of the encoder; None if no caption of it is known yet."""
+        return next((file.facts for file in self._open.values()), None)
 
     def caption(self, caption: str) -> Encoded | None:
         """As it was encoded, to the bit; None if it is not known yet."""
-        found = self._read(self._key("caption", self.max_length, caption))
-        if found is None:
-            return None
-        header, data = found
-        rows = np.frombuffer(data, dtype="<f4").reshape(header["num_tokens"] + 1, -1).astype(np.float32)  # a copy
-        tokens = torch.from_numpy(rows)
-        return Encoded(tokens[:-1], tokens[-1], header["length"])
+        return next((one for file in self._open.values() if (one := file.read(caption))), None)
 
-    def keep_caption(self, caption: str, one: Encoded) -> None:
-        header = {"num_tokens": len(one.tokens), "length": one.length}
-        rows = torch.cat([one.tokens, one.pooled[None]]).numpy().astype("<f4")
-        self._write(self._key("caption", self.max_length, caption), header, rows.tobytes())
-
-    def _key(self, *parts: str | int) -> str:
-        return hashlib.sha256(json.dumps([FORMAT, self.identity, *parts]).encode()).hexdigest()
-
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / key[2:]
-
-    def _read(self, key: str) -> tuple[dict[str, Any], bytes] | None:
-        """Header and data; None where there is no file, or not the one that was written."""
-        path = self._path(key)
-        try:
-            whole = path.read_bytes()
-        except OSError:
-            return None
-        digest, content = whole[:DIGEST_BYTES], whole[DIGEST_BYTES:]
-        if digest != _digest(key, content):
-            return None
-        with contextlib.suppress(OSError):
-            os.utime(path)  # used just now
-        header, _, data = content.partition(b"\n")
-        return json.loads(header), data
-
-    def _write(self, key: str, header: dict[str, Any], data: bytes) -> None:
-        if not self._writes:
+    def keep(self, captions: dict[str, Encoded], facts: EncoderFacts) -> None:
+        """Add what the encoder of these ``facts`` made of ``captions``."""
+        if not self._writes or not captions:
             return
-        content = json.dumps(header).encode() + b"\n" + data
-        path = self._path(key)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._look()
+        new, merged = dict(captions), set()
+        size = sum(one.num_bytes for one in captions.values())
+        for path, file in sorted(self._open.items(), key=lambda item: item[1].num_bytes):
+            if file.num_bytes <= 2 * size and max(file.num_bytes, size) < FULL_BYTES:
+                new = {caption: one for caption in file.index if (one := file.read(caption))} | new
+                size += file.num_bytes
+                merged.add(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _make_room(path.parent)
-            temporary.write_bytes(_digest(key, content) + content)
-            os.replace(temporary, path)  # one step: whole or not at all
-        except OSError as error:
+            path = self._write(new, facts)
+        except FileError as error:
             self._writes = False
-            print(f"note: encoded captions are not kept in {self.folder}: {error.strerror or error}", file=sys.stderr)
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+            print(f"note: encoded captions are not kept: {error}", file=sys.stderr)
+            return
+        for old in merged | {path}:
+            self._open.pop(old, None)
+            if old != path:
+                with contextlib.suppress(OSError):  # another process merged it; or Windows, where one reads it
+                    old.unlink()
+        self._look()
+        _make_room(self.folder)
+
+    def _look(self) -> None:
+        """Open the files that are there by now."""
+        for path in sorted(self.folder.glob(f"{self._key[:32]}-*.safetensors")):
+            if path not in self._open and (file := _open(path, self._key)):
+                self._open[path] = file
+
+    def _write(self, captions: dict[str, Encoded], facts: EncoderFacts) -> Path:
+        """One file, named by its content, so that whoever writes the same replaces it by the same."""
+        index, parts, start = {}, [], 0
+        for caption, one in sorted(captions.items()):
+            rows = torch.cat([one.tokens, one.pooled[None]]).numpy()
+            index[caption] = (start, start + len(rows), one.length, _digest(rows))
+            parts.append(rows)
+            start += len(rows)
+        text = json.dumps([*facts, index])
+        digest = hashlib.sha256((self._key + text).encode()).hexdigest()
+        path = self.folder / f"{self._key[:32]}-{digest[:16]}.safetensors"
+        write_file(path, save({"rows": np.concatenate(parts)}, {"index": text, "digest": digest}), durable=False)
+        return path
 
 
-def _digest(key: str, content: bytes) -> bytes:
-    """Over the key, too: a file under another's name is not taken for it."""
-    return hashlib.sha256(key.encode() + content).digest()
+class _File(NamedTuple):
+    """An open file: ``index`` has of each caption its first and last row but one, its length, and its digest."""
+
+    rows: Any  # (R, E) float32, read where it is sliced
+    num_bytes: int
+    facts: EncoderFacts
+    index: dict[str, tuple[int, int, int, str]]
+
+    def read(self, caption: str) -> Encoded | None:
+        """None if it is not in the file, or damaged."""
+        if caption not in self.index:
+            return None
+        start, end, length, digest = self.index[caption]
+        rows = self.rows[start:end]
+        if _digest(rows) != digest:
+            return None
+        tokens = torch.from_numpy(rows)
+        return Encoded(tokens[:-1], tokens[-1], length)
+
+
+def _open(path: Path, key: str) -> _File | None:
+    """None if it is not the file that was written; ``key`` is what it must have been written under."""
+    try:
+        file = safe_open(path, framework="np")
+        found = file.metadata()
+        if hashlib.sha256((key + found["index"]).encode()).hexdigest() != found["digest"]:
+            return None
+        width, fingerprint, index = json.loads(found["index"])
+        os.utime(path)  # used just now
+        rows = file.get_slice("rows")
+        return _File(rows, 4 * math.prod(rows.get_shape()), EncoderFacts(width, fingerprint), index)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _digest(rows: np.ndarray) -> str:
+    return hashlib.sha256(f"{rows.dtype} {rows.shape} ".encode() + rows.tobytes()).hexdigest()[:32]
 
 
 def _make_room(folder: Path) -> None:
-    """Remove the files used longest ago, so that one more is not too many; another process may be doing the same."""
-    with os.scandir(folder) as entries:
-        names = [entry.path for entry in entries]
-    if len(names) < MAX_FILES:
-        return
-    for path in sorted(names, key=_last_use)[: len(names) - MAX_FILES + 1]:
+    """Remove the files used longest ago while all take more than MAX_BYTES; other processes may be doing the same."""
+    found = []
+    for path in folder.glob("*.safetensors"):
         with contextlib.suppress(OSError):
-            os.unlink(path)
-
-
-def _last_use(path: str) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:  # gone already
-        return 0.0
+            found.append((path.stat().st_mtime, path.stat().st_size, path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= MAX_BYTES:
+            return
+        with contextlib.suppress(OSError):
+            path.unlink()
+            total -= size

