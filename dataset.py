@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from config import Config, UserError
 from utils.clip_cache import ClipCache
+from utils.fingerspelling.folder import copies_in
 from utils.gif import decode_gif
 from utils.video import VideoError, batch_from_uint8, fit_clip
 
@@ -48,7 +49,8 @@ class Clip:
 class TextToSignDataset:
     """The usable clips of a folder, in the order of their names.
 
-    ``problems`` names every file that was left out with its reason, ``remarks`` what was used but changed.
+    ``problems`` names every file that was left out with its reason, ``remarks`` what was used but changed, ``copies``
+    each clip that shows another one once more, with that one's name.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class TextToSignDataset:
                 self.names.append(_name(gif, self.folder))
                 self.texts.append(text)
                 keys.append(key)
+        self.copies = copies_among(self.folder, self.names)
         if not self.names:
             raise DatasetError(f"{self.folder} holds no usable clip. " + _summary(self.problems) + _CURE)
         self._frames = [cache.frames(key) for key in keys]  # each (F, H, W, 3) uint8
@@ -158,6 +161,15 @@ def clip_names(folder: str | Path) -> list[str]:
         if path.suffix.lower() in found:
             found[path.suffix.lower()].add(_name(path, folder))
     return sorted(found[".gif"] & found[".txt"])
+
+
+def copies_among(folder: Path, names: list[str]) -> dict[str, str]:
+    """Name of each clip that ``prepare-data`` drew as a copy of another -> that one's; their own names say nothing."""
+    found = {}
+    for place in {name.rpartition("/")[0] for name in names}:
+        above = f"{place}/" if place else ""
+        found |= {above + copy: above + clip for copy, clip in copies_in(folder / place).items()}
+    return found
 
 
 def read_caption(path: Path) -> str:

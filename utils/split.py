@@ -6,7 +6,7 @@ A name ``GROUP__REST`` puts a clip into a group (a signer, a source video) that 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,10 +19,10 @@ class SplitError(UserError):
     """The split's file is not there, or was written for other clips."""
 
 
-def split(config: Config, names: list[str]) -> tuple[list[int], list[int]]:
+def split(config: Config, names: list[str], *, copies: Mapping[str, str]) -> tuple[list[int], list[int]]:
     """(training, held-out) indices that the config decides: by SPLIT_FILE if one is named, else by SPLIT_SEED.
 
-    Copies of a held-out clip (``without_copies``) are in neither: they would only count it again.
+    ``copies`` (name -> that of its clip) of a held-out clip are in neither: they would only count it again.
 
     Raises:
         ConfigError, SplitError: as ``split_by_file``.
@@ -31,7 +31,7 @@ def split(config: Config, names: list[str]) -> tuple[list[int], list[int]]:
         training, held_out = split_by_file(names, Path(config.SPLIT_FILE))
     else:
         training, held_out = split_indices(names, fraction=config.VALIDATION_FRACTION, seed=config.SPLIT_SEED)
-    return training, without_copies(names, held_out)
+    return training, without_copies(names, held_out, copies=copies)
 
 
 def split_by_file(names: list[str], path: Path) -> tuple[list[int], list[int]]:
@@ -77,19 +77,16 @@ def _by_group(names: list[str], held_out: set[str]) -> tuple[list[int], list[int
     return training, [i for i, name in enumerate(names) if group_of(name) in held_out]
 
 
-def without_copies(names: list[str], indices: list[int]) -> list[int]:
-    """``indices`` less the renderings ``NAME__1`` of a clip ``NAME``, which say nothing that it does not."""
+def without_copies(names: list[str], indices: list[int], *, copies: Mapping[str, str]) -> list[int]:
+    """``indices`` less the copies of a clip that is among ``names``, which say nothing that it does not."""
     known = set(names)
-    return [i for i in indices if not (match := _COPY.fullmatch(names[i])) or match["name"] not in known]
+    return [i for i in indices if copies.get(names[i]) not in known]
 
 
 def epoch_order(indices: list[int], *, seed: int, epoch: int) -> list[int]:
     """The order of the training clips in an epoch, a pure function of (seed, epoch)."""
     order = torch.randperm(len(indices), generator=generator(seed, "epoch", epoch))
     return [indices[i] for i in order.tolist()]
-
-
-_COPY = re.compile(r"(?P<name>.+)__\d+")
 
 
 def group_of(name: str) -> str:

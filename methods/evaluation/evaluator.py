@@ -156,16 +156,16 @@ def rows_by_part(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, list
 
     Where they are not, or the split is not known any more, that is said, and all clips are one part.
     """
-    others = {CLIPS: without_copies(data.names, list(range(len(data))))}
+    others = {CLIPS: without_copies(data.names, list(range(len(data))), copies=data.copies)}
     try:
-        training, held_out = split(loaded.config, data.names)
+        training, held_out = split(loaded.config, data.names, copies=data.copies)
     except SplitError as error:
         print(f"note: all clips are judged as one part, trained on or not: {error}", file=sys.stderr)
         return others
     if data_identity(data, training) != loaded.training_data:
         print("note: these are not the clips that the model was trained on, so they are one part", file=sys.stderr)
         return others
-    parts = {TRAIN: without_copies(data.names, training), HELD_OUT: held_out}
+    parts = {TRAIN: without_copies(data.names, training, copies=data.copies), HELD_OUT: held_out}
     return {name: rows for name, rows in parts.items() if rows}
 
 
@@ -175,7 +175,7 @@ def _rows_of_judge(
     """(training, held-out) rows of the recogniser: those of the model, or all clips where these are unknown."""
     if CLIPS in rows:
         return list(range(len(data))), []
-    return split(loaded.config, data.names)
+    return split(loaded.config, data.names, copies=data.copies)
 
 
 def _some(loaded: LoadedModel, name: str, rows: list[int], max_clips: int) -> list[int]:

@@ -43,7 +43,7 @@ def train_judge(
     else:
         test = _kept_back(data, training, seed)
         own = [row for row in training if row not in set(test)]
-        test = without_copies(data.names, test)
+        test = without_copies(data.names, test, copies=data.copies)
         of = "real clips that the recogniser was not trained on" if test else "nothing: every sign has one real clip"
     judge = Judge([data.frames(row) for row in own], [data.texts[row] for row in own], seed=seed, num_steps=num_steps)
     if not test:

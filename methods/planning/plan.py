@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Config, ConfigError
-from dataset import clip_names
+from dataset import clip_names, copies_among
 from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
 from methods.planning.seconds import Speed, measure_speed
 from methods.planning.trace import Peak
@@ -162,7 +162,7 @@ def num_training_clips(config: Config) -> tuple[int, str]:
     if not names:
         return 0, f"DATA_DIR={config.DATA_DIR} holds no pairs of GIF and TXT"
     try:
-        return len(split(config, names)[0]), ""
+        return len(split(config, names, copies=copies_among(Path(config.DATA_DIR), names))[0]), ""
     except (ConfigError, SplitError) as error:
         return 0, str(error)
 

@@ -89,7 +89,7 @@ def read_clips(config: Config) -> tuple[TextToSignDataset, list[int]]:
             f"DATA_DIR={config.DATA_DIR}: {len(data.problems)} unusable, wanted none: {_some(data.problems)}. "
             "Mend or remove what is named (training itself would name it and leave it out)."
         )
-    return data, split(config, data.names)[0]
+    return data, split(config, data.names, copies=data.copies)[0]
 
 
 def check_frozen(encoder: TextEncoder) -> int:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import dataset
-from config import UserError
+from config import UserError, make_config
 from dataset import MAX_CAPTION_BYTES, DatasetError, TextToSignDataset, data_identity, read_caption
 from tests.conftest import CAPTIONS, moving_square, write_pair
-from utils.split import epoch_order, split_indices
+from utils.fingerspelling.folder import MANIFEST
+from utils.split import epoch_order, split, split_indices
 
 
 def read(folder: Path, num_frames: int = 4, image_size: int = 16) -> TextToSignDataset:
@@ -231,6 +232,28 @@ def test_the_split_is_a_function_of_names_and_seed_alone() -> None:
     assert split_names(NAMES, 0.25) == first
     assert split_names(NAMES[::-1], 0.25) == first  # whatever their order
     assert split_names(NAMES, 0.25, seed=1) != first
+
+
+def test_every_clip_of_a_held_out_signer_is_validated_on_whatever_its_name(tmp_path: Path) -> None:
+    """``hello__1`` beside ``hello`` was taken for a rendering of it, and vanished from both parts."""
+    for index, name in enumerate(["hello", "hello__1", "hello__2", "bye"]):
+        write_pair(tmp_path / "clips", name, moving_square(index), name)
+    (tmp_path / "held_out.json").write_text('{"held_out": ["hello"]}')
+    data = read(tmp_path / "clips")
+    config = make_config("debug", {"SPLIT_FILE": str(tmp_path / "held_out.json")})
+    training, held_out = split(config, data.names, copies=data.copies)
+    assert [data.names[i] for i in training] == ["bye"]
+    assert [data.names[i] for i in held_out] == ["hello", "hello__1", "hello__2"]
+
+
+def test_what_prepare_data_drew_as_copies_is_known_as_such(tmp_path: Path) -> None:
+    for index, name in enumerate(["ase/ase_A", "ase/ase_A__1", "mine__1", "mine"]):
+        write_pair(tmp_path, name, moving_square(index), name)
+    (tmp_path / "ase" / MANIFEST).write_text('{"copies": {"ase_A__1": "ase_A"}}')
+    assert read(tmp_path).copies == {"ase/ase_A__1": "ase/ase_A"}
+    for content in ("no JSON", "[]", "{}", '{"copies": ["ase_A__1"]}'):
+        (tmp_path / "ase" / MANIFEST).write_text(content)
+        assert read(tmp_path).copies == {}
 
 
 def test_the_same_name_in_another_folder_is_another_group() -> None:

@@ -1,4 +1,4 @@
-"""dataset.py: a split that a file decides, and copies of clips."""
+"""utils/split.py: a split that a file decides, and copies of clips."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from config import ConfigError, UserError, make_config
 from utils.split import SplitError, split, split_by_file, without_copies
 
 NAMES = ["ase/ase_A", "ase/ase_A__1", "ase/ase_A__2", "ase/ase_B", "ase/ase_B__1", "gsg/gsg_A"]
+COPIES = {"ase/ase_A__1": "ase/ase_A", "ase/ase_A__2": "ase/ase_A", "ase/ase_B__1": "ase/ase_B"}
 
 
 def write(folder: Path, content: object) -> Path:
@@ -26,27 +27,20 @@ def test_the_file_s_groups_are_held_out_with_their_copies(tmp_path: Path) -> Non
 
 def test_copies_of_held_out_clips_are_neither_trained_on_nor_judged(tmp_path: Path) -> None:
     config = make_config("debug", {"SPLIT_FILE": str(write(tmp_path, {"held_out": ["ase/ase_A"]}))})
-    assert split(config, NAMES) == ([3, 4, 5], [0])
+    assert split(config, NAMES, copies=COPIES) == ([3, 4, 5], [0])
 
 
 def test_the_file_decides_instead_of_fraction_and_seed(tmp_path: Path) -> None:
     path = str(write(tmp_path, {"held_out": ["gsg/gsg_A"]}))
     for fraction, seed in ((0.0, 0), (0.5, 1)):
-        found = split(
-            make_config(overrides={"SPLIT_FILE": path, "VALIDATION_FRACTION": fraction, "SPLIT_SEED": seed}), NAMES
-        )
-        assert found == ([0, 1, 2, 3, 4], [5])
+        config = make_config(overrides={"SPLIT_FILE": path, "VALIDATION_FRACTION": fraction, "SPLIT_SEED": seed})
+        assert split(config, NAMES, copies=COPIES) == ([0, 1, 2, 3, 4], [5])
 
 
-def test_a_name_with_a_number_is_a_copy_only_beside_its_clip() -> None:
-    names = ["signer__1", "signer__2", "a", "a__1", "a__b", "b/a__1"]
-    assert [names[i] for i in without_copies(names, list(range(6)))] == [
-        "signer__1",
-        "signer__2",
-        "a",
-        "a__b",
-        "b/a__1",
-    ]
+def test_a_name_says_nothing_of_copies_and_a_copy_without_its_clip_counts() -> None:
+    names = ["hello", "hello__1", "a__1", "b", "b__1"]
+    left = without_copies(names, list(range(5)), copies={"a__1": "a", "b__1": "b", "c__1": "c"})
+    assert [names[i] for i in left] == ["hello", "hello__1", "a__1", "b"]
 
 
 @pytest.mark.parametrize(

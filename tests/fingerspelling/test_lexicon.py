@@ -15,7 +15,7 @@ from commands.prepare_data import letter_set
 from config import ConfigError
 from utils.fingerspelling import lexicon as fs
 from utils.fingerspelling.drawing import PoseError
-from utils.fingerspelling.folder import Look, render_clips
+from utils.fingerspelling.folder import Look, copies_in, render_clips
 from utils.gif import read_gif
 
 SMALL = Look(image_size=16, num_frames=4, fps=8)
@@ -162,6 +162,8 @@ def test_copies_lie_beside_the_letters_with_the_same_captions_and_other_pictures
         assert files[f"ase_{letter}.gif"] == plain[f"ase_{letter}.gif"]
         assert files[f"ase_{letter}__1.txt"] == files[f"ase_{letter}.txt"] == plain[f"ase_{letter}.txt"]
         assert len({files[f"ase_{letter}{copy}.gif"] for copy in ("", "__1", "__2")}) == 3
+    copies = [(f"ase_{letter}__{copy}", f"ase_{letter}") for letter in "AJZ" for copy in (1, 2)]
+    assert copies_in(tmp_path / "ase") == dict(copies)
 
 
 def test_fewer_or_more_copies_render_only_what_is_new_and_name_what_is_left_over(tmp_path: Path):
@@ -170,7 +172,7 @@ def test_fewer_or_more_copies_render_only_what_is_new_and_name_what_is_left_over
 
     render(copies=2)
     less = render(copies=1)
-    assert not less.written and len(less.reused) == 6
+    assert not less.written and len(less.reused) == 6 and len(copies_in(tmp_path / "ase")) == 6
     assert less.left_over == tuple(f"ase/ase_{letter}__2.gif" for letter in "ABC")
     assert "3 other clips" in str(less) and "ase/ase_A__2.gif" in str(less)
     more = render(copies=3)

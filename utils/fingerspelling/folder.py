@@ -1,6 +1,7 @@
 """Drawn clips -> GIF + TXT pairs in folders, each made once: what is there and unchanged is reused.
 
-Every folder has a manifest of the settings and of each file's digest. Knows nothing of what is drawn.
+Every folder has a manifest of the settings, the digests of its files and the copies among them. Knows nothing of what
+is drawn.
 """
 
 from __future__ import annotations
@@ -203,8 +204,19 @@ def _write_manifests(output: Path, pairs: Sequence[_Pair], settings: dict[str, A
     digests |= {gif: _digest(gif) for gif in asked if gif.is_file()}
     for folder in sorted({gif.parent for gif in asked}):
         files = {gif.stem: digest for gif, digest in digests.items() if gif.parent == folder}
-        text = json.dumps({"settings": settings, "files": files}, indent=1, sort_keys=True)
+        copies = copies_in(folder) | {pair.stem: pair.clip.name for pair in pairs if pair.copy}
+        copies = {stem: clip for stem, clip in copies.items() if (folder / f"{stem}.gif").is_file()}
+        text = json.dumps({"settings": settings, "files": files, "copies": copies}, indent=1, sort_keys=True)
         write_file(folder / MANIFEST, f"{text}\n".encode())
+
+
+def copies_in(folder: Path) -> dict[str, str]:
+    """Name of each copy that ``render_clips`` drew into a folder -> that of its clip; empty where it drew none."""
+    try:
+        copies = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["copies"]
+        return {str(copy): str(clip) for copy, clip in copies.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # no manifest, or none that we wrote
 
 
 def _left_over(output: Path, pairs: Sequence[_Pair]) -> list[str]:
