@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +27,6 @@ from utils.files import FileError, write_file
 
 FORMAT = "text2sign text 2"
 FULL_BYTES = 64 * 2**20  # a file of this size is left as it is
-MAX_BYTES = 8 * 2**30  # of all encoders' files: 100,000 captions of 28 tokens with 768 channels
 
 
 class Encoded(NamedTuple):
@@ -97,7 +95,6 @@ class TextCache:
                 with contextlib.suppress(OSError):  # another process merged it; or Windows, where one reads it
                     old.unlink()
         self._look()
-        _make_room(self.folder)
 
     def _look(self) -> None:
         """Open the files that are there by now."""
@@ -148,7 +145,6 @@ def _open(path: Path, key: str) -> _File | None:
         if hashlib.sha256((key + found["index"]).encode()).hexdigest() != found["digest"]:
             return None
         width, fingerprint, index = json.loads(found["index"])
-        os.utime(path)  # used just now
         rows = file.get_slice("rows")
         return _File(rows, 4 * math.prod(rows.get_shape()), EncoderFacts(width, fingerprint), index)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
@@ -157,18 +153,3 @@ def _open(path: Path, key: str) -> _File | None:
 
 def _digest(rows: np.ndarray) -> str:
     return hashlib.sha256(f"{rows.dtype} {rows.shape} ".encode() + rows.tobytes()).hexdigest()[:32]
-
-
-def _make_room(folder: Path) -> None:
-    """Remove the files used longest ago while all take more than MAX_BYTES; other processes may be doing the same."""
-    found = []
-    for path in folder.glob("*.safetensors"):
-        with contextlib.suppress(OSError):
-            found.append((path.stat().st_mtime, path.stat().st_size, path))
-    total = sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
-        if total <= MAX_BYTES:
-            return
-        with contextlib.suppress(OSError):
-            path.unlink()
-            total -= size
