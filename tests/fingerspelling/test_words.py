@@ -105,9 +105,6 @@ def test_a_list_that_cannot_be_read_is_one_error(tmp_path: Path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(sw.WordsError, match=r"latin\.txt: byte 3 is not UTF-8"):
         sw.read_words(tmp_path / "latin.txt", "ase")
-    (tmp_path / "long.txt").write_bytes(b"a" * (sw.MAX_LIST_BYTES + 1))
-    with pytest.raises(sw.WordsError, match="1,000,001 bytes"):
-        sw.read_words(tmp_path / "long.txt", "ase")
     with pytest.raises(fs.LexiconError, match="no sign language 'English'"):
         render(tmp_path, "cab", languages=("English",))
 

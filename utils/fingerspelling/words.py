@@ -31,7 +31,6 @@ from utils.fingerspelling.lexicon import (
 )
 from utils.fingerspelling.variation import Variation, vary, vary_square
 
-MAX_LIST_BYTES = 1_000_000  # 100,000 words; anything longer is another file by mistake
 SQUARE_TIMES = 32  # moments of each letter that the picture's square is chosen by
 
 
@@ -79,17 +78,15 @@ def normalise(word: str, language: str) -> str:
     return word.lower().replace("ς", "σ")
 
 
-def read_words(path: Path, language: str) -> list[tuple[int, str]]:
-    """(line number, word) of a UTF-8 file with one word a line; empty lines and those that begin with # are left out.
+def read_words(path: Path, language: str) -> dict[str, int]:
+    """Word -> line number, of a UTF-8 file with one word a line; empty lines and those that begin with # are left out.
 
     Words are as ``normalise`` gives them.
 
     Raises:
-        WordsError: unreadable, too long for a list, not UTF-8, without any word, or with one twice.
+        WordsError: unreadable, not UTF-8, without any word, or with one twice.
     """
     try:
-        if path.stat().st_size > MAX_LIST_BYTES:
-            raise WordsError(f"{path}: {path.stat().st_size:,} bytes; wanted a list of at most {MAX_LIST_BYTES:,}.")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise WordsError(f"{path} cannot be read: {error.strerror}; wanted a text file, one word a line.") from error
@@ -105,7 +102,7 @@ def read_words(path: Path, language: str) -> list[tuple[int, str]]:
         words[word] = number
     if not words:
         raise WordsError(f"{path} holds no word; wanted one a line, for example: cab")
-    return [(number, word) for word, number in words.items()]
+    return words
 
 
 def select_words(
@@ -123,7 +120,7 @@ def select_words(
     for code in chosen:
         own = [entry for entry in entries if entry.language == code and len(entry.letter) == 1]
         sources = {normalise(entry.letter, code): entry.source for entry in own}
-        for number, word in read_words(path, code):
+        for word, number in read_words(path, code).items():
             _check_word(word, sources, code, num_frames=num_frames, where=f"{path}, line {number}")
             files = tuple(sources[letter] for letter in word)
             found.append(SpelledWord(code, word, files, named=len(chosen) > 1))
