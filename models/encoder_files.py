@@ -137,28 +137,19 @@ def fingerprint_of(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def files_digest(folder: Path) -> str:
-    """SHA-256 over names and bytes of the files in ``folder`` that an encoder can be loaded from.
-
-    Raises:
-        OSError: one of them cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        if path.is_file() and not path.name.startswith(".") and path.suffix not in UNREAD_SUFFIXES:
-            digest.update(os.fsencode(path.name) + b"\0" + _file_digest(path))
-    return digest.hexdigest()
-
-
 def content_identity(folder: Path) -> str:
     """Everything that decides the bits of a feature but the caption: the encoder's files, and what computes.
 
     Raises:
         OSError: a file cannot be read.
     """
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.is_file() and not path.name.startswith(".") and path.suffix not in UNREAD_SUFFIXES:
+            digest.update(os.fsencode(path.name) + b"\0" + _file_digest(path))
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers")}
     machine = {"cpu": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
-    return json.dumps({"files": files_digest(folder), **versions, **machine})
+    return json.dumps({"files": digest.hexdigest(), **versions, **machine})
 
 
 def _file_digest(path: Path) -> bytes:

@@ -65,18 +65,23 @@ class TextStandardiser(nn.Module):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[TextFeatures]) -> None:
-        """Measure the statistics on the features of the distinct training captions; nothing where not enabled."""
+        """Measure the statistics on the features of the distinct training captions; nothing where not enabled.
+
+        They may come in any batches, never all in memory: sums are float64.
+        """
         if not self.enabled:
             return
-        moments = {"tokens": _Moments(), "pooled": _Moments()}
+        sums = {"tokens": (0, 0.0, 0.0), "pooled": (0, 0.0, 0.0)}  # rows, their sum, the sum of their squares
         for text in batches:
-            moments["tokens"].add(text.tokens[text.mask])
-            moments["pooled"].add(text.pooled)
-        for part, found in moments.items():
+            for part, rows in (("tokens", text.tokens[text.mask].double()), ("pooled", text.pooled.double())):
+                num, total, squares = sums[part]
+                sums[part] = num + len(rows), total + rows.sum(0), squares + rows.square().sum(0)
+        for part, (num, total, squares) in sums.items():
+            mean, mean_square = total / num, squares / num
             # One caption, or a channel that never moves: bounded by the typical size of the features.
-            floor = 1e-2 * found.mean_square.mean().sqrt()
-            getattr(self, f"{part}_mean").copy_(found.mean)
-            getattr(self, f"{part}_std").copy_(found.std.clamp(min=float(floor)))
+            floor = 1e-2 * float(mean_square.mean().sqrt())
+            getattr(self, f"{part}_mean").copy_(mean)
+            getattr(self, f"{part}_std").copy_((mean_square - mean.square()).clamp(min=0.0).sqrt().clamp(min=floor))
 
     def forward(self, text: TextFeatures) -> TextFeatures:
         """Same shapes; padding stays zero."""
@@ -85,30 +90,3 @@ class TextStandardiser(nn.Module):
         tokens = ((text.tokens - self.tokens_mean) / self.tokens_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         pooled = ((text.pooled - self.pooled_mean) / self.pooled_std).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         return TextFeatures(tokens * text.mask[..., None], text.mask, pooled)
-
-
-class _Moments:
-    """Mean and deviation of rows that are never all in memory: float64 sums, so that the batches do not matter."""
-
-    def __init__(self) -> None:
-        self._num, self._sum, self._squares = 0, torch.zeros(()), torch.zeros(())
-
-    def add(self, rows: Tensor) -> None:
-        """(N, E) float32."""
-        rows = rows.double()
-        self._num += len(rows)
-        self._sum = self._sum + rows.sum(0)
-        self._squares = self._squares + rows.square().sum(0)
-
-    @property
-    def mean(self) -> Tensor:
-        """(E,) float64, as are the others."""
-        return self._sum / self._num
-
-    @property
-    def mean_square(self) -> Tensor:
-        return self._squares / self._num
-
-    @property
-    def std(self) -> Tensor:
-        return (self.mean_square - self.mean.square()).clamp(min=0.0).sqrt()

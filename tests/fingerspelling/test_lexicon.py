@@ -140,8 +140,8 @@ def test_italian_left_hands_are_drawn_as_right_hands(index: list[fs.Entry]):
 
 
 def test_the_picture_does_not_depend_on_how_many_frames_are_taken(index: list[fs.Entry]):
-    points = fs.read_points(fs.lexicon_folder() / index[9].source)
-    one, three = (fs.render_points(points, image_size=32, num_frames=n) for n in (1, 3))
+    folder = fs.lexicon_folder()
+    one, three = (fs.draw_entry(index[9], Look(32, n, 8), fs.AS_IT_IS, folder=folder) for n in (1, 3))
     np.testing.assert_array_equal(one[0], three[1])
 
 

@@ -184,23 +184,15 @@ def read_points(path: Path) -> Points:
 def draw_entry(entry: Entry, look: Look, variation: Variation, *, folder: Path) -> np.ndarray:
     """One row of the lexicon in ``folder`` -> (look.num_frames, look.image_size, look.image_size, 3) uint8.
 
-    Raises:
-        PoseError: as ``read_points`` and ``render_points``.
-    """
-    points = read_points(folder / entry.source)
-    return render_points(points, image_size=look.image_size, num_frames=look.num_frames, variation=variation)
-
-
-def render_points(points: Points, *, image_size: int, num_frames: int, variation: Variation = AS_IT_IS) -> np.ndarray:
-    """One clip's points -> (num_frames, image_size, image_size, 3) uint8, 12 % cut off each end, evenly spread.
+    12 % of the clip are cut off at each end; the frames are spread evenly.
 
     Raises:
-        PoseError: no hand is seen in most frames.
+        PoseError: the file cannot be read, or no hand is seen in most frames.
     """
-    points = vary(trimmed(points, variation.cut), variation)
+    points = vary(trimmed(read_points(folder / entry.source), variation.cut), variation)
     square = crop_square(points)  # of all frames, so that the picture does not depend on how many are taken
-    frames = frame_indices(len(points.body), num_frames)
-    return draw_clip(points.at(frames), image_size, square=vary_square(square, variation))
+    frames = frame_indices(len(points.body), look.num_frames)
+    return draw_clip(points.at(frames), look.image_size, square=vary_square(square, variation))
 
 
 def trimmed(points: Points, cut: tuple[float, float] = (0.0, 0.0)) -> Points:
