@@ -39,11 +39,6 @@ class Hold:
     start: float
     end: float
 
-    @property
-    def middle(self) -> float:
-        """The frame in the middle of the hold."""
-        return (self.start + self.end) / 2
-
 
 def minimum_jerk(x: np.ndarray) -> np.ndarray:
     """0 up to x = 0, 1 from x = 1 on, between them 10 x^3 - 15 x^4 + 6 x^5, at rest at both ends.
