@@ -25,6 +25,7 @@ from config import Config, UserError
 from utils.clip_cache import ClipCache
 from utils.fingerspelling.folder import copies_in
 from utils.gif import decode_gif
+from utils.processes import world
 from utils.video import VideoError, batch_from_uint8, fit_clip
 
 MAX_CAPTION_BYTES = 10_000  # a caption is a sentence; anything longer is another file by mistake
@@ -142,15 +143,16 @@ _CURE = (
 )
 
 
-def load_dataset(config: Config) -> TextToSignDataset:
-    """The dataset that the config names.
+def load_dataset(config: Config, *, verify: bool = False) -> TextToSignDataset:
+    """The dataset that the config names; of the processes on a machine the first verifies it.
 
     Raises:
         UserError: as ``TextToSignDataset``.
     """
     return TextToSignDataset(
-        config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE, cache_dir=config.CACHE_DIR
-    )
+        config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE, cache_dir=config.CACHE_DIR,
+        verify=verify and world().local_rank == 0,
+    )  # fmt: skip
 
 
 def clip_names(folder: str | Path) -> list[str]:
