@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from config import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # which --help and the comment of a GIF shall not wait for
 
 
 class VideoError(UserError):
@@ -34,11 +37,11 @@ def to_uint8(video: Tensor) -> np.ndarray:
     """
     if video.ndim != 4 or video.shape[0] != 3:
         raise VideoError(f"A clip of shape {tuple(video.shape)} cannot become pixels; wanted (3, F, H, W).")
-    bad = int((~torch.isfinite(video)).sum())
+    bad = int((~video.isfinite()).sum())
     if bad:
         raise VideoError(f"{bad} of {video.numel()} values of a clip are NaN or infinite; wanted numbers in [-1, 1].")
     levels = (video.detach().float().clamp(-1.0, 1.0) + 1.0) * 127.5
-    return levels.round().to(torch.uint8).permute(1, 2, 3, 0).contiguous().cpu().numpy()
+    return levels.round().byte().permute(1, 2, 3, 0).contiguous().cpu().numpy()
 
 
 def from_uint8(frames: np.ndarray) -> Tensor:
@@ -60,6 +63,8 @@ def batch_from_uint8(clips: list[np.ndarray]) -> Tensor:
         raise VideoError(f"{len(clips)} clips cannot become a batch; wanted one or more of one shape.")
     for frames in clips:
         check_frames(frames)
+    import torch
+
     f, h, w, c = clips[0].shape
     pixels = np.empty((len(clips), c, f, h, w), dtype=np.uint8)  # turned before they grow to four bytes each
     for row, frames in zip(pixels, clips, strict=True):
