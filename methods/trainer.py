@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -22,17 +23,17 @@ from tqdm import tqdm
 
 from config import Config
 from dataset import data_identity, load_dataset
-from diffusion.text2sign import create_text2sign, training_noise
+from diffusion.text2sign import TrainingNoise, create_text2sign, training_noise
 from methods.cost import meta_copy
 from methods.sampling.loading import check_encoder, encoder_identity, load_weights
-from methods.training.distributed import Share, distribute, exchanging, gather, shares
+from methods.training.distributed import Share, distribute, gather, shares
 from methods.training.interruption import Interruption
 from methods.training.optimisation import Ema, make_optimizer
 from methods.training.report import Report, Validation
 from methods.training.resume import print_data, print_position, read_state
 from methods.training.run import Run
-from methods.training.sharding import clip_gradients, gathered, own_moments
-from methods.training.step import StepResult
+from methods.training.sharding import gathered, own_moments
+from methods.training.step import Piece, StepResult, TrainingStep
 from methods.training.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
 from schedulers.training_schedules import ema_decay, learning_rate
@@ -145,22 +146,34 @@ class Trainer:
             num_steps=config.TIMESTEPS,
             caption_dropout=config.CAPTION_DROPOUT,
         )
-        captions = self.captions(rows)
         parts = shares(len(rows), batch_size=config.BATCH_SIZE, world=self.world)
-        losses = []
-        for share in parts:
-            video = self.data.videos(rows[share.rows]).to(self.device)
-            text = self.encoder.encode(captions[share.rows]).to(self.device)
-            with exchanging(self.forward, now=share is parts[-1]):  # which averages over the processes
-                loss = self.forward(video, text, noise[share.rows].to(self.device))
-                self.scaler.scale(loss.sum() * share.weight * self.world.size / len(rows)).backward()
-            losses.append(loss.detach())
+        step = TrainingStep(self.forward, self.optimizer, self.scaler)
+        losses, norm = step.gradient(self._pieces(rows, noise, parts))
+        if self.report is not None:
+            self.report.gradients(self.step + 1)
         per_clip = self._gather(parts, losses, num_clips=len(rows))
-        norm, rate, updated = self._update(rows, per_clip)
+        rate = learning_rate(config, self.step, self.num_steps)
+        finite = bool(norm.isfinite()) and bool(per_clip.isfinite().all())
+        self._update(step, norm, rate=rate, skip=not finite)
+        if not finite and (not self.scaler.is_enabled() or not bool(per_clip.isfinite().all())):
+            self._count_bad_step(rows, per_clip, float(norm))  # fp16's scaler tries large scales on purpose
         return StepResult(
-            step=self.step + 1, losses=per_clip, t=noise.t, drop=noise.drop, gradient_norm=norm, learning_rate=rate,
-            skipped=not updated, skipped_total=self.skipped_steps,
+            step=self.step + 1, losses=per_clip, t=noise.t, drop=noise.drop, gradient_norm=float(norm),
+            learning_rate=rate, skipped=not finite, skipped_total=self.skipped_steps,
         )  # fmt: skip
+
+    def _pieces(self, rows: list[int], noise: TrainingNoise, parts: list[Share]) -> Iterator[Piece]:
+        """What this process computes of a step, piece by piece on its device."""
+        captions = self.captions(rows)
+        for share in parts:
+            yield Piece(
+                self.data.videos(rows[share.rows]).to(self.device),
+                self.encoder.encode(captions[share.rows]).to(self.device),
+                noise[share.rows].to(self.device),
+                num_clips=len(rows),
+                weight=share.weight * self.world.size,  # exchanged gradients are averaged over the processes
+                is_last=share is parts[-1],
+            )
 
     def _gather(self, parts: list[Share], losses: list[Tensor], *, num_clips: int) -> Tensor:
         """The loss of every clip of the step, (num_clips,) on the host; brings along who was asked to stop."""
@@ -185,32 +198,20 @@ class Trainer:
         picks = torch.randint(len(self.training), (len(rows),), generator=draw).tolist()
         return [self.data.texts[self.training[pick]] for pick in picks]
 
-    def _update(self, rows: list[int], per_clip: Tensor) -> tuple[float, float, bool]:
-        """Clip, step, average; a step with a non-finite loss or gradient changes nothing and is counted.
+    def _update(self, step: TrainingStep, norm: Tensor, *, rate: float, skip: bool) -> None:
+        """Clip, step, average; or ``skip`` what is not finite, which changes nothing.
 
         Skipped at a multiple of EMA_EVERY, it leaves the average as it is until the next multiple.
         """
         config = self.config
-        rate = learning_rate(config, self.step, self.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.scaler.unscale_(self.optimizer)
-        if self.report is not None:
-            self.report.gradients(self.step + 1)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = clip_gradients(parameters, config.GRADIENT_CLIP)
-        finite = math.isfinite(norm) and bool(per_clip.isfinite().all())
-        if finite:
-            self.scaler.step(self.optimizer)
-        elif not self.scaler.is_enabled() or not bool(per_clip.isfinite().all()):
-            self._count_bad_step(rows, per_clip, norm)  # fp16's scaler tries large scales on purpose
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        if finite:
-            self.bad_steps = 0
-            if (self.step + 1) % config.EMA_EVERY == 0:
-                self.ema.update(self.model, ema_decay(config, self.step + 1))
-        return norm, rate, finite
+        step.update(norm, limit=config.GRADIENT_CLIP, skip=skip)
+        if skip:
+            return
+        self.bad_steps = 0
+        if (self.step + 1) % config.EMA_EVERY == 0:
+            self.ema.update(self.model, ema_decay(config, self.step + 1))
 
     def _count_bad_step(self, rows: list[int], per_clip: Tensor, norm: float) -> None:
         self.bad_steps += 1

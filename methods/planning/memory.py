@@ -18,7 +18,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from config import Config, ConfigError
 from methods.planning.tensors import TrainingTensors, empty_model, sample
-from methods.planning.trace import FORWARD, WEIGHTS, MemoryTrace, Peak
+from methods.planning.trace import WEIGHTS, MemoryTrace, Peak
+from methods.training.step import FORWARD
 from utils import runtime
 
 TABLES = "fixed tables (positions, statistics)"

@@ -1,12 +1,11 @@
 """What a training keeps on its device, and its step, on clips and texts of the right shape whose values do not matter.
 
-The step is ``Trainer.train_step`` without data, logs and checks: under FakeTensorMode it is planned with, outside it
-the plan is measured with it.
+The step is the training step itself: under FakeTensorMode it is planned with, outside it the plan is measured with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +13,8 @@ from torch import nn
 
 from config import Config
 from diffusion.text2sign import Text2Sign, create_text2sign, training_noise
-from methods.planning.trace import BACKWARD, FORWARD, UPDATE
 from methods.training.optimisation import Ema, make_optimizer
+from methods.training.step import FORWARD, Piece, TrainingStep
 from methods.training.warm_start import freeze_backbone
 from models.text_features import TextFeatures
 from schedulers.training_schedules import ema_decay
@@ -61,29 +60,25 @@ class TrainingTensors:
 
     def step(self, enter: Callable[[str], None] = lambda phase: None) -> None:
         """One optimiser step; ``enter`` hears of each phase."""
+        step = TrainingStep(self.model, self.optimizer, torch.amp.GradScaler(enabled=False))
+        _, norm = step.gradient(self._pieces(enter), enter=enter)
+        step.update(norm, limit=self.config.GRADIENT_CLIP)
+        if self.ema is not None:
+            self.ema.update(self.model, ema_decay(self.config, 1))
+
+    def _pieces(self, enter: Callable[[str], None]) -> Iterator[Piece]:
+        """Clips of zeros; what is made here belongs to the forward pass."""
         config, device = self.config, self.device
         num_clips = config.BATCH_SIZE * self.num_parts
         enter(FORWARD)
         noise = training_noise(
             0, 0, num_clips=num_clips, shape=config.INPUT_SHAPE, num_steps=config.TIMESTEPS, caption_dropout=0.1
         )
-        losses = []
         for start in range(0, num_clips, config.BATCH_SIZE):
             enter(FORWARD)
             video = torch.zeros(config.BATCH_SIZE, *config.INPUT_SHAPE, device=device)
-            text = self.texts(config.BATCH_SIZE)
-            loss = self.model(video, text, noise[slice(start, start + config.BATCH_SIZE)].to(device))
-            total = loss.sum() / num_clips
-            one = torch.ones_like(total)
-            enter(BACKWARD)
-            total.backward(one)
-            losses.append(loss.detach())
-        enter(UPDATE)
-        nn.utils.clip_grad_norm_(self.trainable, config.GRADIENT_CLIP)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None:
-            self.ema.update(self.model, ema_decay(config, 1))
+            part = noise[start : start + config.BATCH_SIZE].to(device)
+            yield Piece(video, self.texts(config.BATCH_SIZE), part, num_clips=num_clips)
 
     def texts(self, num_clips: int) -> TextFeatures:
         """Features of captions that all have ``num_tokens``."""

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 from methods.planning.plan import ASSUMED_WIDTH, Plan
-from methods.planning.trace import UPDATE
+from methods.training.step import UPDATE
 
 GIB = 2**30
 CUDA_CONTEXT = "CUDA's own context (about 0.5 GiB) is not counted and comes on top"

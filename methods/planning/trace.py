@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"  # phases of a step
+from methods.training.step import BACKWARD, FORWARD
 
 WEIGHTS = "weights"
 COPIES = "weights in autocast's precision"

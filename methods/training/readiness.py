@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from config import Config, ConfigError, UserError
 from dataset import TextToSignDataset, load_dataset
 from diffusion.text2sign import Text2Sign, TrainingNoise, create_text2sign, training_noise
 from methods.training.optimisation import make_optimizer
+from methods.training.step import Piece, TrainingStep
 from methods.training.warm_start import freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
 from models.text_features import TextFeatures
@@ -206,26 +207,21 @@ def take_steps(model: Text2Sign, example: Example, config: Config, tell: Callabl
         CheckError: a loss or a gradient is not finite (with fp16, whose scaler skips such steps: to the last).
     """
     freeze_backbone(model, frozen=config.TINYFUSION_FREEZE_BACKBONE)
-    model.train()
-    optimizer = make_optimizer(model, config)
     scaler = torch.amp.GradScaler(example.video.device.type, enabled=model.autocast_dtype is torch.float16)
+    step = TrainingStep(model.train(), make_optimizer(model, config), scaler)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     silent, losses, broken, num_idle = list(trainable), [], [], 0
     while silent and num_idle < MAX_IDLE_STEPS and len(losses) < MAX_STEPS:
-        loss = model(example.video, example.text, example.noise(model, len(losses))).mean()
-        losses.append(float(loss.detach()))
+        piece = Piece(example.video, example.text, example.noise(model, len(losses)), num_clips=1)
+        (loss,), norm = step.gradient([piece])
+        losses.append(float(loss))
         if not math.isfinite(losses[-1]):
             raise CheckError(f"The loss of step {len(losses)} is {losses[-1]}; wanted a finite number. {UNSTABLE}")
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
         largest = {name: _largest(p.grad) for name, p in trainable.items()}
         broken = [name for name, value in largest.items() if not math.isfinite(value)]
         if broken and not scaler.is_enabled():
             break
-        nn.utils.clip_grad_norm_(trainable.values(), config.GRADIENT_CLIP)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad(set_to_none=True)
+        step.update(norm, limit=config.GRADIENT_CLIP, skip=bool(broken))
         waiting = silent if broken else [name for name in silent if not largest[name]]
         num_idle = num_idle + 1 if len(waiting) == len(silent) and not broken else 0
         silent = waiting

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from models.architectures.tinyfusion import TinyFusionVideo
 from models.layers.modulation import Modulated
-from utils.process_group import add
 from utils.processes import world
 
 # ---- Sharding a backbone --------------------------------------------------------------------------------------------
@@ -137,11 +136,6 @@ def own_moments(stored: dict[str, Any], optimizer: torch.optim.Optimizer) -> dic
 # ---- Norms ----------------------------------------------------------------------------------------------------------
 
 
-def clip_gradients(parameters: list[nn.Parameter], limit: float) -> float:
-    """Scale the whole gradient so that its L2 norm is at most ``limit``; returns the norm before."""
-    if not any(is_sharded(p) for p in parameters):
-        return float(nn.utils.clip_grad_norm_(parameters, limit))
-    parts = [own_part(p.grad) for p in parameters if p.grad is not None]
-    norm = add(nn.utils.get_total_norm(parts).square()).sqrt()
-    torch._foreach_mul_(parts, (limit / (norm + 1e-6)).clamp(max=1.0))  # as clip_grad_norm_ has it
-    return float(norm)
+def gradient_norm(parameters: list[nn.Parameter]) -> Tensor:
+    """The L2 norm of the whole gradient, of sharded parameters too."""
+    return whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))

@@ -29,7 +29,8 @@ from methods.planning.memory import (
     plan_training,
 )
 from methods.planning.tensors import EncoderWidth, TrainingTensors, empty_model, sample
-from methods.planning.trace import COPIES, FORWARD, KEPT, RECOMPUTED, WEIGHTS, WORKING, MemoryTrace
+from methods.planning.trace import COPIES, KEPT, RECOMPUTED, WEIGHTS, WORKING, MemoryTrace
+from methods.training.step import FORWARD
 from models.text_encoder import TextEncoder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,7 +23,8 @@ from methods.planning.plan import (
     sampled_as,
 )
 from methods.planning.text import as_json, as_text
-from methods.planning.trace import FORWARD, Peak
+from methods.planning.trace import Peak
+from methods.training.step import FORWARD
 from models.encoder_files import TextEncoderError, encoder_shape
 from models.text_encoder import MEMORY_BYTES, TextEncoder, memory_bytes
 from presets import PACKAGED_ENCODER

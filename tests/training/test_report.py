@@ -19,7 +19,7 @@ from main import main
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.loading import LoadedModel, load_model
 from methods.trainer import Trainer
-from methods.training.step import StepResult
+from methods.training.step import StepResult, TrainingStep
 from methods.training.validation import FixedClips
 from tests.conftest import command_settings
 from tests.published_files import random_weights, write_published
@@ -38,14 +38,13 @@ class Recording(Trainer):
 
     norms: list[dict[str, float]]
 
-    def _update(self, rows: list[int], per_clip: torch.Tensor) -> tuple[float, float, bool]:
-        scale = self.scaler.get_scale() if self.scaler.is_enabled() else 1.0
+    def _update(self, step: TrainingStep, norm: torch.Tensor, **named: object) -> None:
         found = {}
         for name, part in (("all", self.model), ("text", self.model.backbone.text)):
-            gradients = [p.grad / scale for p in part.parameters() if p.grad is not None]
+            gradients = [p.grad for p in part.parameters() if p.grad is not None]
             found[name] = float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
         self.norms = [*getattr(self, "norms", []), found]
-        return super()._update(rows, per_clip)
+        super()._update(step, norm, **named)
 
 
 def folder(config: Config) -> Path:
