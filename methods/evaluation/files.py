@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from methods.evaluation.page import ClipPair, write_html
+from methods.evaluation.page import ClipPair, render
 from utils.captions import short_titles
 from utils.contact_sheet import contact_sheet
 from utils.files import FileError, write_file
@@ -40,7 +40,7 @@ def write_evaluation(
         for copy, clip in enumerate(pair.generated)
     }
     _make_room(folder, [*sheets, *clips])
-    write_html(folder / "report.html", report, pairs, fps=fps, command=command)
+    write_file(folder / "report.html", render(report, pairs, fps=fps, command=command).encode())
     for name, sheet in sheets.items():
         write_file(folder / name, partial(sheet.save, format="PNG"))
     for name, clip in clips.items():

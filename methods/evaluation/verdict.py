@@ -5,16 +5,25 @@ A score counts only above the central 95 % of guessing, and no score counts whil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-PART_NAMES = {"train": "train", "held_out": "held out", "clips": "all clips"}
+from methods.evaluation.measures import (
+    GENERATED,
+    PART_NAMES,
+    REAL,
+    SCORES,
+    Report,
+    above_guessing,
+    is_too_small,
+    look,
+    measured_parts,
+)  # fmt: skip
+
 CLIPS_OF = {"train": "training clips", "held_out": "held-out clips", "clips": "these clips"}
 FROZEN_BELOW = 0.5  # share of the real clips' amplitude; less is said in the verdict
 
 Outcome = Literal["obeys", "partly", "does not", "unknown", "invalid"]
-Report = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,35 +35,15 @@ class Verdict:
     remarks: list[str]
 
 
-def above_guessing(score: Report | None) -> bool | None:
-    """Whether a score lies above the central 95 % of guessing; None where it was not measured or ``is_too_small``."""
-    return None if not score or is_too_small(score) else score["accuracy"] > score["chance_95"][1]
-
-
-def trained_on(part: Report) -> str:
-    """How many of a part's real clips the recogniser was trained on, in words; nothing if none."""
-    share = (part.get("recogniser") or {}).get("real_trained_on") or 0.0
-    return "" if not share else " (trained on)" if share == 1.0 else f" ({share:.0%} trained on)"
-
-
-def is_too_small(score: Report) -> bool:
-    """Whether guessing alone may well get everything right, so that no answers could stand out."""
-    return score["chance_95"][1] >= 1.0
-
-
 def part_outcome(part: Report, ceiling: Report | None = None) -> tuple[Outcome, list[str]]:
     """What the scores of one part say together, and a clause on each.
 
     Generated clips are judged by retrieval and by the recogniser, if it knows real clips better than guessing does:
     those of the ``ceiling``, which it never saw; where there is none, the part's own.
     """
-    recogniser = part.get("recogniser") or {}
-    can_recognise = above_guessing(ceiling or recogniser.get("real"))
-    scores = {
-        "prompt ranking": part.get("prompt_ranking"),
-        "retrieval": part.get("retrieval"),
-        "the recogniser": recogniser.get("generated") if can_recognise is not False else None,
-    }
+    can_recognise = above_guessing(ceiling or look(part, REAL.way))
+    judges = [row for row in SCORES if row.subject and (row is not GENERATED or can_recognise is not False)]
+    scores = {row.subject: look(part, row.way) for row in judges}
     known = {name: above for name, score in scores.items() if (above := above_guessing(score)) is not None}
     clauses = [f"{name} {'beats' if above else 'does not beat'} guessing" for name, above in known.items()]
     small = [name for name, score in scores.items() if score and is_too_small(score)]
@@ -70,8 +59,8 @@ def part_outcome(part: Report, ceiling: Report | None = None) -> tuple[Outcome, 
 
 def verdict(report: Report) -> Verdict:
     """The verdict on all parts and controls; anything may be missing from ``report``."""
-    parts = {name: part for name, part in (report.get("parts") or {}).items() if part}
-    ceiling = (report.get("recogniser") or {}).get("ceiling")
+    parts = measured_parts(report)
+    ceiling = look(report, "recogniser.ceiling")
     found = {name: part_outcome(part, ceiling) for name, part in parts.items()}
     remarks = [f"{PART_NAMES.get(name, name)}: {'; '.join(clauses)}." for name, (_, clauses) in found.items()]
     remarks += [remark for name, part in parts.items() if (remark := _motion_remark(name, part))]
@@ -97,7 +86,7 @@ def _headline(outcomes: dict[str, Outcome]) -> tuple[Outcome, str]:
 
 
 def _motion_remark(name: str, part: Report) -> str | None:
-    ratio = (part.get("motion") or {}).get("amplitude_ratio")
+    ratio = look(part, "motion.amplitude_ratio")
     if ratio is None or ratio >= FROZEN_BELOW:
         return None
     where = PART_NAMES.get(name, name)

@@ -9,7 +9,7 @@ import pytest
 from methods.evaluation.files import write_evaluation
 from methods.evaluation.page import ClipPair
 from tests.conftest import files_below
-from tests.evaluation.test_page import pair, report
+from tests.evaluation.reports import pair, report
 from utils.files import FileError
 
 PAIRS = [pair("hello"), pair("yes"), pair("no", "held_out", num=1)]

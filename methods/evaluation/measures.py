@@ -1,0 +1,135 @@
+"""The rows of a report, once for table, page and verdict: a new measure is one line of SCORES or FIGURES.
+
+A ``way`` leads into a report by its keys, with dots between them. What is None or missing there was not measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Report = Mapping[str, Any]
+
+NOT_MEASURED = "not measured"
+PART_NAMES = {"train": "train", "held_out": "held out", "clips": "all clips"}
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A share of right answers (scores.py) of a part; ``subject`` is its name in the verdict, None if it has no say."""
+
+    way: str
+    name: str
+    subject: str | None = None
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """Numbers of a part: of generated clips and of real ones, the one over the other; real clips that stand still."""
+
+    name: str
+    generated: str
+    real: str | None = None
+    ratio: str | None = None
+    frozen: str | None = None
+
+
+REAL = ScoreRow("recogniser.real", "recogniser on real clips")
+GENERATED = ScoreRow("recogniser.generated", "recogniser on generated clips", "the recogniser")
+SCORES = (
+    ScoreRow("prompt_ranking", "prompt ranking, all captions", "prompt ranking"),
+    ScoreRow("prompt_ranking_4_way", "prompt ranking, 4 captions"),
+    ScoreRow("retrieval", "retrieval of generated clips", "retrieval"),
+    REAL,
+    GENERATED,
+)
+
+SCORE_HEADER = ("right", "share", "95 % interval", "chance", "95 % of guessing")
+FIGURE_HEADER = ("generated", "real", "generated / real", "frozen real clips")
+FIGURES = (
+    FigureRow("recogniser's share of its ceiling", "recogniser.share_of_ceiling"),
+    FigureRow("nearest real clip of the caption, dB PSNR", "retrieval_psnr_db"),
+    FigureRow("distance between captions, grey levels", "prompt_distance.between"),
+    FigureRow("distance within a caption, grey levels", "prompt_distance.within"),
+    FigureRow("prompt distance: the one over the other", "prompt_distance.ratio"),
+    FigureRow("amplitude of motion, grey levels", "motion.amplitude_generated", "motion.amplitude_real",
+              "motion.amplitude_ratio", "motion.frozen.amplitude"),
+    FigureRow("jitter of motion", "motion.jitter_generated", "motion.jitter_real", "motion.jitter_ratio",
+              "motion.frozen.jitter"),
+    FigureRow("error around the hand, grey levels", "motion.hand_region_error",
+              frozen="motion.frozen.hand_region_error"),
+    FigureRow("clips with a hand to compare", "motion.num_hands"),
+)  # fmt: skip
+
+
+def look(report: Report | None, way: str) -> Any:
+    """What stands at the end of ``way``."""
+    found: Any = report
+    for key in way.split("."):
+        found = (found or {}).get(key)
+    return found
+
+
+def number(value: float | None) -> str:
+    """A whole number, or three digits of another, or that it was not measured."""
+    if value is None or math.isnan(value):
+        return NOT_MEASURED
+    if math.isinf(value):
+        return "infinite"
+    return f"{value:,}" if isinstance(value, int) else f"{value:#.3g}".rstrip(".")
+
+
+def measured_parts(report: Report) -> dict[str, Report]:
+    """The parts that were measured, by name."""
+    return {name: part for name, part in (report.get("parts") or {}).items() if part}
+
+
+def score_rows(part: Report) -> list[tuple[str, Report | None]]:
+    """(name, score) of every measure of a part, also of those that were not taken."""
+    seen = look(part, "recogniser.real_trained_on") or 0.0
+    remark = "" if not seen else " (trained on)" if seen == 1.0 else f" ({seen:.0%} trained on)"
+    return [(row.name + (remark if row is REAL else ""), look(part, row.way)) for row in SCORES]
+
+
+def score_cells(score: Report | None) -> list[str]:
+    """A score under SCORE_HEADER."""
+    if not score:
+        return [NOT_MEASURED] + [""] * (len(SCORE_HEADER) - 1)
+    right = f"{round(score['correct'], 1):g}/{score['num']}"
+    interval, guessing = (f"{low:.3f}-{high:.3f}" for low, high in (score["interval_95"], score["chance_95"]))
+    return [right, f"{score['accuracy']:.3f}", interval, f"{score['chance']:.3f}", guessing]
+
+
+def figure_rows(part: Report) -> list[list[str]]:
+    """Every figure of a part: its name, and a cell for each of FIGURE_HEADER."""
+    ways = [(row.name, (row.generated, row.real, row.ratio, row.frozen)) for row in FIGURES]
+    return [[name, *("" if way is None else number(look(part, way)) for way in row)] for name, row in ways]
+
+
+def levels(by_timestep: Report | None) -> list[tuple[int, Report]]:
+    """(noise level t, what was measured there), rising."""
+    return sorted((int(t), found) for t, found in (by_timestep or {}).items() if found)
+
+
+def above_guessing(score: Report | None) -> bool | None:
+    """Whether a score lies above the central 95 % of guessing; None where it was not measured or ``is_too_small``."""
+    return None if not score or is_too_small(score) else score["accuracy"] > score["chance_95"][1]
+
+
+def is_too_small(score: Report) -> bool:
+    """Whether guessing alone may well get everything right, so that no answers could stand out."""
+    return score["chance_95"][1] >= 1.0
+
+
+def about_recogniser(recogniser: Report | None) -> str:
+    """What the recogniser knows, and the most that can be expected of it."""
+    if not recogniser:
+        return "No recogniser was used."
+    signs, clips = (number(recogniser.get(f"num_{what}signs")) for what in ("", "training_"))
+    score = recogniser.get("ceiling")
+    ceiling = f"{score_cells(score)[0]} = {score['accuracy']:.3f} on " if score else ""
+    crop, ceiling_of = (recogniser.get(key) or NOT_MEASURED for key in ("crop", "ceiling_of"))
+    known = f"The recogniser knows {signs} signs from {clips} clips and looks at the {crop}"
+    return f"{known}; ceiling: {ceiling}{ceiling_of}."

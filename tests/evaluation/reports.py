@@ -1,0 +1,75 @@
+"""A report and pairs of clips as an evaluation makes them, small and made up."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from methods.evaluation.motion import measure_motion
+from methods.evaluation.page import ClipPair
+from methods.evaluation.scores import Score
+from methods.sampling.generate import GeneratedClip
+from methods.sampling.provenance import Provenance
+from tests.conftest import moving_square
+
+
+def score(correct: int, num: int = 40, chance: float = 0.1) -> dict[str, object]:
+    return Score(correct, num, chance).to_dict()
+
+
+def part(correct: int) -> dict[str, object]:
+    clips, captions = [moving_square(0), moving_square(1)], ["a", "b"]
+    return {
+        "num_clips": 40,
+        "num_captions": 10,
+        "prompt_ranking": score(correct),
+        "prompt_ranking_4_way": score(correct, chance=0.25),
+        "prompt_ranking_by_timestep": {"10": score(correct), "2": score(0)},
+        "retrieval": score(correct),
+        "retrieval_psnr_db": 17.3,
+        "recogniser": {"real": score(38), "generated": score(correct), "share_of_ceiling": correct / 38},
+        "prompt_distance": {"between": 0.2, "within": 0.1, "ratio": 2.0},
+        "motion": measure_motion(clips, captions, clips, captions).to_dict(),
+    }
+
+
+def report(train: int = 36, held_out: int = 35, *, failed: bool = True) -> dict[str, object]:
+    return {
+        "format": 2,
+        "version": "0.1.0",
+        "checkpoint": "checkpoints/demo/latest_checkpoint.pt",
+        "checkpoint_sha256": "ab" * 32,
+        "step": 12000,
+        "data": "training_data",
+        "seed": 42,
+        "weights": "averaged",
+        "averaged_weights_initial_share": 0.012,
+        "sampling": {"num_steps": 50, "eta": 0.0},
+        "denoising": {"10": {"error": 0.5, "mean_clip_error": 1.0}, "2": {"error": 0.1, "mean_clip_error": 1.1}},
+        "parts": {"train": part(train), "held_out": part(held_out)},
+        "recogniser": {
+            "num_signs": 10,
+            "num_training_signs": 90,
+            "crop": "hand",
+            "ceiling": score(38),
+            "ceiling_of": "held-out real clips",
+        },
+        "controls": [
+            {
+                "name": "shuffled captions",
+                "measure": "prompt ranking",
+                "part": "train",
+                "score": score(4),
+                "failed": failed,
+            }
+        ],
+    }
+
+
+def generated(caption: str, index: int, *, num_frames: int = 4) -> GeneratedClip:
+    values = {field.name: 1 for field in fields(Provenance)} | {"prompt": caption, "index": index, "fps": 8}
+    return GeneratedClip(moving_square(index, num_frames=num_frames), Provenance(**values))
+
+
+def pair(caption: str = "hello", where: str = "train", *, num: int = 2, num_frames: int = 4) -> ClipPair:
+    clips = [generated(caption, index, num_frames=num_frames) for index in range(num)]
+    return ClipPair(caption, where, [moving_square(7, num_frames=num_frames)], clips, [caption, "water"][:num], caption)
