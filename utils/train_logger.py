@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -185,17 +186,17 @@ def _row(cells: Sequence[object]) -> str:
 def _put_aside(folder: Path, first_step: int) -> None:
     """Move the lines of ``metrics.jsonl`` beyond ``first_step``, and one that a crash cut short, to another file."""
     path = folder / METRICS
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.is_file() else []
-    kept = [line for line in lines if _step(line) <= first_step] if first_step else []
-    if len(kept) < len(lines):  # nothing is lost, should the disk refuse the second of the two
-        with open(folder / REPLACED, "a", encoding="utf-8") as replaced:
-            replaced.writelines(line for line in lines if line not in set(kept))
-        write_file(path, "".join(kept).encode())
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    is_beyond = [not first_step or _step(line) > first_step for line in lines]
+    if any(is_beyond):  # nothing is lost, should the disk refuse the second of the two
+        with open(folder / REPLACED, "ab") as replaced:
+            replaced.writelines(compress(lines, is_beyond))
+        write_file(path, b"".join(line for line, beyond in zip(lines, is_beyond, strict=True) if not beyond))
 
 
-def _step(line: str) -> float:
+def _step(line: bytes) -> float:
     """The step of a line; beyond every other where it is no whole line."""
     try:
-        return json.loads(line)["step"] if line.endswith("\n") else math.inf
-    except (json.JSONDecodeError, KeyError, TypeError):
+        return float(json.loads(line)["step"]) if line.endswith(b"\n") else math.inf
+    except (ValueError, KeyError, TypeError):
         return math.inf

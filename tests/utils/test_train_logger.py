@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,22 @@ def test_what_was_logged_beyond_the_beginning_is_hidden_and_put_aside(
     aside = (tmp_path / "metrics_replaced.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in aside[:-1]] == [step for step in (1, 2, 3, 4) if step not in kept]
     assert aside[-1] == '{"step": 1, "ti'
+
+
+def test_going_on_after_many_lines_takes_time_that_grows_with_their_number(tmp_path: Path) -> None:
+    """With their square it took minutes."""
+    lines = [f'{{"step": {step}}}\n' for step in range(1, 40_001)]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    started = time.perf_counter()
+    with TrainLogger(tmp_path, first_step=39_990):
+        assert time.perf_counter() - started < 5
+    assert (tmp_path / "metrics.jsonl").read_text() == "".join(lines[:39_990])
+    assert (tmp_path / "metrics_replaced.jsonl").read_text() == "".join(lines[39_990:])
+
+
+def test_bytes_that_are_no_line_of_ours_are_put_aside_as_they_are(tmp_path: Path) -> None:
+    strange = b'{"step": "one"}\n{"step": [1]}\n[]\n\xff\xfe\n"\x85"\n\n{"step": 1'
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + strange)
+    TrainLogger(tmp_path, first_step=5).__exit__()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b'{"step": 1}\n'
+    assert (tmp_path / "metrics_replaced.jsonl").read_bytes() == strange
