@@ -2,7 +2,8 @@
 
 Tags carry the category's number and name (``01_Training/loss``), so that TensorBoard lists them in reading order. What
 is said is decided in ``methods/training/report.py``; here it is written. Nothing is ever deleted: where a run goes on
-from a checkpoint, what was logged beyond it is hidden in TensorBoard and moved to ``metrics_replaced.jsonl``.
+from a checkpoint, what was logged beyond it is hidden in TensorBoard and moved to ``metrics_replaced.jsonl``. And no
+training ends for its logs: where the disk refuses them, one line says so.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import io
 import json
 import math
 import re
+import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from config import UserError
 from utils.files import write_file
@@ -39,6 +42,7 @@ CATEGORIES = (
     "Noise_Visualization", "System", "Configuration",
 )  # fmt: skip
 METRICS, REPLACED = "metrics.jsonl", "metrics_replaced.jsonl"
+WAITING_BYTES = 2**20  # of lines that the disk has refused so far
 
 
 @dataclass(frozen=True)
@@ -71,15 +75,20 @@ class TrainLogger:
         self._folder = folder
         self._purge_step = first_step + 1 if first_step else 0  # TensorBoard hides this step itself, too
         _put_aside(folder, first_step)
-        self._metrics = open(folder / METRICS, "a", encoding="utf-8")
+        self._metrics = open(folder / METRICS, "ab", buffering=WAITING_BYTES)
+        self._shows = True  # whether TensorBoard's writer lives
+        self._is_told = False  # that the disk refuses
 
     def __enter__(self) -> TrainLogger:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._metrics.close()
+        try:
+            self._metrics.close()
+        except OSError as error:
+            self._tell(error)
         if "_writer" in vars(self):
-            self._writer.close()
+            self._show(lambda writer: writer.close())
 
     @cached_property
     def _writer(self) -> SummaryWriter:
@@ -88,14 +97,35 @@ class TrainLogger:
 
         return SummaryWriter(str(self._folder), purge_step=self._purge_step, flush_secs=10)
 
+    def _show(self, act: Callable[[SummaryWriter], object]) -> None:
+        """``act`` on TensorBoard's writer; one that the disk has refused once is dead, and is left alone."""
+        if self._shows:
+            try:
+                act(self._writer)
+            except OSError as error:
+                self._shows = False
+                self._tell(error)
+
+    def _tell(self, refusal: OSError) -> None:
+        if not self._is_told:
+            self._is_told = True
+            tqdm.write(
+                f"note: {self._folder} cannot be written ({refusal.strerror or refusal}); training goes on. "
+                f"TensorBoard stops here, {METRICS} goes on once there is room",
+                file=sys.stderr,
+            )
+
     def scalars(self, step: int, values: Mapping[tuple[str, str], float]) -> None:
         """(category, name) -> value, after ``step`` optimiser steps; in JSON what is no finite number is null."""
         named = {tag(*key): float(value) for key, value in values.items()}
-        for name, value in named.items():
-            self._writer.add_scalar(name, value, step)
+        self._show(lambda writer: [writer.add_scalar(name, value, step) for name, value in named.items()])
         finite = {name: value if math.isfinite(value) else None for name, value in named.items()}
-        self._metrics.write(json.dumps({"step": step, "time": round(time.time(), 3), **finite}) + "\n")
-        self._metrics.flush()
+        line = json.dumps({"step": step, "time": round(time.time(), 3), **finite}) + "\n"
+        try:
+            self._metrics.write(line.encode())
+            self._metrics.flush()  # what is refused stays in the buffer until the next time
+        except OSError as error:
+            self._tell(error)
 
     def clip(self, step: int, name: str, frames: np.ndarray, *, fps: int) -> None:
         """A GIF under Generated Samples. ``frames`` (F, H, W, 3) uint8; encoded here, since add_video needs moviepy."""
@@ -111,7 +141,8 @@ class TrainLogger:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         image = Summary.Image(height=size[0], width=size[1], colorspace=3, encoded_image_string=encoded)
-        self._writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        self._show(lambda writer: writer._get_file_writer().add_summary(summary, step))
 
     def table(
         self,
@@ -126,25 +157,26 @@ class TrainLogger:
         """A table with a ``note`` above it, under the Text tab."""
         lines = [_row(header), _row(["---"] * len(header)), *map(_row, rows)]
         text = (note + "\n\n" if note else "") + "\n".join(lines)
-        self._writer.add_text(tag(category, name), text, step)
+        self._show(lambda writer: writer.add_text(tag(category, name), text, step))
 
     def histogram(self, step: int, category: str, name: str, one: Histogram) -> None:
         """The distribution of many values."""
-        self._writer.add_histogram_raw(
-            tag(category, name), min=one.low, max=one.high, num=sum(one.counts), sum=one.total,
+        name = tag(category, name)
+        self._show(lambda writer: writer.add_histogram_raw(
+            name, min=one.low, max=one.high, num=sum(one.counts), sum=one.total,
             sum_squares=one.squares, bucket_limits=one.limits, bucket_counts=one.counts, global_step=step,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def graph(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """The module's graph, traced with ``inputs``, under the Graphs tab, which knows no categories."""
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, about branches that depend on shapes
-            self._writer.add_graph(module, inputs, use_strict_trace=False)
+            self._show(lambda writer: writer.add_graph(module, inputs, use_strict_trace=False))
 
     def charts(self, charts: Mapping[str, Sequence[tuple[str, str]]]) -> None:
         """Title -> (category, name) of the curves that share a chart, under the Custom Scalars tab."""
         layout = {title: ["Multiline", [f"^{re.escape(tag(*key))}$" for key in keys]] for title, keys in charts.items()}
-        self._writer.add_custom_scalars({"Overview": layout})
+        self._show(lambda writer: writer.add_custom_scalars({"Overview": layout}))
 
 
 class SilentLogger:

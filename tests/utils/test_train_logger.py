@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 import time
 from pathlib import Path
 
@@ -158,3 +159,35 @@ def test_bytes_that_are_no_line_of_ours_are_put_aside_as_they_are(tmp_path: Path
     TrainLogger(tmp_path, first_step=5).__exit__()
     assert (tmp_path / "metrics.jsonl").read_bytes() == b'{"step": 1}\n'
     assert (tmp_path / "metrics_replaced.jsonl").read_bytes() == strange
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of a file's size there")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of TensorBoard's own thread
+@pytest.mark.parametrize("is_room_again", [True, False])
+def test_a_full_disk_is_one_line_and_what_it_refused_is_written_once_there_is_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], is_room_again: bool
+) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with TrainLogger(tmp_path) as log:
+            log.scalars(1, loss(1))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+            for step in range(2, 100):
+                log.scalars(step, loss(step))
+                log.picture(step, "Noise_Visualization", "clips", np.zeros((20, 30, 3), dtype=np.uint8))
+            if is_room_again:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+                log.scalars(100, loss(100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert told == [
+        f"note: {tmp_path} cannot be written (File too large); training goes on. "
+        "TensorBoard stops here, metrics.jsonl goes on once there is room"
+    ]
+    data = (tmp_path / "metrics.jsonl").read_text()
+    steps = [json.loads(line)["step"] for line in data.splitlines()[: None if is_room_again else -1]]
+    assert steps == list(range(1, 101 if is_room_again else len(steps) + 1))
+    assert len(data) == 1000 or is_room_again
