@@ -18,7 +18,7 @@ from models.encoder_files import TextEncoderError
 from models.text_encoder import TextEncoder
 from utils import runtime
 from utils.checkpoints import file as checkpoint
-from utils.checkpoints.hash import load_hashed
+from utils.checkpoints.file import load_hashed
 from utils.checkpoints.seal import UNSAVED, FileHash
 
 

@@ -15,7 +15,8 @@ from methods.sampling.generate import GeneratedClip, generate
 from methods.sampling.loading import LoadedModel, load_model
 from methods.sampling.provenance import ENVIRONMENT, Provenance, ProvenanceError, Request
 from utils import runtime
-from utils.checkpoints.hash import hash_of, same_beside
+from utils.checkpoints.file import hash_of
+from utils.checkpoints.listing import same_beside
 from utils.checkpoints.seal import FileHash
 
 PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # dtype -> MIXED_PRECISION

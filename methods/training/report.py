@@ -32,7 +32,7 @@ from methods.training.validation import FixedClips, FixedErrors
 from schedulers.training_schedules import ema_decay, ema_initial_share
 from utils import runtime
 from utils.checkpoints import file as checkpoint
-from utils.checkpoints.hash import hash_at
+from utils.checkpoints.file import hash_at
 from utils.files import FileError
 from utils.processes import world
 from utils.train_logger import Logger

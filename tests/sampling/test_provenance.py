@@ -13,8 +13,8 @@ from config import VERSION
 from main import main
 from methods.sampling.provenance import ENVIRONMENT, KEY, Provenance, ProvenanceError, from_json, read
 from tests.conftest import command_settings, moving_square
-from utils.checkpoints import hash as checkpoint_hash
-from utils.checkpoints.file import CheckpointError
+from utils.checkpoints.file import CheckpointError, hash_of
+from utils.checkpoints.listing import same_beside
 from utils.checkpoints.seal import LABEL, UNSAVED, FileHash
 from utils.gif import read_comment, write_gif
 from utils.video import VideoError
@@ -162,21 +162,21 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 def test_a_sealed_file_is_known_by_its_seal_and_another_by_its_bytes(trained_checkpoint: Path, tmp_path: Path) -> None:
     data = trained_checkpoint.read_bytes()
-    sealed = checkpoint_hash.hash_of(trained_checkpoint)
+    sealed = hash_of(trained_checkpoint)
     assert sealed == FileHash(data[-64:].decode(), "seal") and data[:-64].endswith(LABEL)
     (tmp_path / "plain.pt").write_bytes(b"abc")
     published = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, of "abc"
-    assert checkpoint_hash.hash_of(tmp_path / "plain.pt") == FileHash(published, "file")
-    assert checkpoint_hash.same_beside(tmp_path / "plain.pt", sealed) is None
+    assert hash_of(tmp_path / "plain.pt") == FileHash(published, "file")
+    assert same_beside(tmp_path / "plain.pt", sealed) is None
     for name in ("a.pt", "b.pt"):
         (tmp_path / name).write_bytes(data)
-    assert checkpoint_hash.same_beside(tmp_path / "plain.pt", sealed) == tmp_path / "a.pt"
+    assert same_beside(tmp_path / "plain.pt", sealed) == tmp_path / "a.pt"
 
 
 @pytest.mark.parametrize("name", ["none.pt", "."])
 def test_no_file_has_no_hash(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match="See what there is: python main.py checkpoints"):
-        checkpoint_hash.hash_of(tmp_path / name)
+        hash_of(tmp_path / name)
 
 
 def test_previews_name_the_state_that_was_saved_at_their_step_or_none(here: Path, clips_folder: Path) -> None:
@@ -186,5 +186,5 @@ def test_previews_name_the_state_that_was_saved_at_their_step_or_none(here: Path
     found = {facts.step: facts for facts in map(read, sorted(here.rglob("previews/*.gif")))}
     assert {step: facts.checkpoint_sha256_of for step, facts in found.items()} == {4: "unsaved", 8: "seal"}
     latest = here / "checkpoints" / "debug" / "latest_checkpoint.pt"
-    assert found[8].checkpoint_sha256 == checkpoint_hash.hash_of(latest).sha256
+    assert found[8].checkpoint_sha256 == hash_of(latest).sha256
     assert found[8].checkpoint == str(latest)

@@ -19,7 +19,7 @@ from methods.sampling.provenance import Provenance, read
 from methods.sampling.reproduce import Difference, compare
 from tests.conftest import files_below, moving_square
 from utils.checkpoints import file as checkpoint
-from utils.checkpoints.hash import hash_of
+from utils.checkpoints.file import hash_of
 from utils.gif import read_gif, write_gif
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from config import Config, ConfigError, UserError, differences, from_dict, model_keys
-from utils.checkpoints.seal import UNREADABLE, SealedFile, check_bytes, check_structure
+from utils.checkpoints.seal import UNREADABLE, UNSAVED, FileHash, SealedFile, check_bytes, check_structure, file_hash
 from utils.files import replacing, sweep
 
 FORMAT_VERSION = 2  # 1 had no seal, validation loss, batch, or count of skipped steps, and is still read
@@ -162,6 +162,42 @@ def peek(path: str | Path) -> dict[str, Any]:
         CheckpointError: missing, truncated, damaged outside of tensors, no checkpoint of ours, of a newer format.
     """
     return _read(Path(path), every_byte=False)
+
+
+def load_hashed(path: Path) -> tuple[dict[str, Any], FileHash]:
+    """``load``, and the hash of that very file: one that was replaced in between is read again.
+
+    Raises:
+        CheckpointError: as ``load``.
+    """
+    found = hash_of(path) if path.is_file() else UNSAVED  # load says what is wrong with no file
+    while True:
+        content, before = load(path), found
+        found = hash_of(path)
+        if found == before:
+            return content, found
+
+
+def hash_of(path: Path) -> FileHash:
+    """Which weights a file holds, as a written clip remembers it; at once for a sealed file, another one is read whole.
+
+    Raises:
+        CheckpointError: missing or unreadable.
+    """
+    try:
+        return file_hash(path)
+    except OSError as error:
+        reason = error.strerror or error
+        hint = "See what there is: python main.py checkpoints"
+        raise CheckpointError(f"{path} cannot be read ({reason}). {hint}") from error
+
+
+def hash_at(path: Path, step: int) -> FileHash:
+    """The hash of ``path`` if it holds the state after ``step``, else ``UNSAVED``."""
+    try:
+        return hash_of(path) if peek(path)["step"] == step else UNSAVED
+    except CheckpointError:
+        return UNSAVED
 
 
 def read_plain(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ a second copy on disk. ``keep`` derives them from the files alone, so whatever a
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import sys
@@ -25,6 +26,7 @@ from utils.checkpoints.file import (
     load,
     peek,
 )
+from utils.checkpoints.seal import FileHash, seal_of
 
 BEST = "best_checkpoint.pt"
 VALIDATED_BY = ("SPLIT_SEED", "NUM_VALIDATION_CLIPS")  # settings that choose the clips of a validation
@@ -50,6 +52,15 @@ def existing(config: Config) -> Path | None:
     """The file that holds the experiment's newest state, if it has any."""
     candidates = [latest_path(config), *reversed(numbered(config).values()), best_path(config)]
     return next((path for path in candidates if path.exists()), None)
+
+
+def same_beside(path: Path, wanted: FileHash) -> Path | None:
+    """Another sealed checkpoint of the folder of ``path`` that holds the weights ``wanted``, if there is one."""
+    for other in sorted(path.parent.glob("*.pt")):
+        with contextlib.suppress(OSError):
+            if seal_of(other) == wanted:
+                return other
+    return None
 
 
 def keep(config: Config) -> None:
