@@ -54,7 +54,7 @@ def print_data(data: TextToSignDataset) -> None:
 def print_position(content: dict[str, object], steps_per_epoch: int) -> None:
     """Say so where the steps that a checkpoint has taken are other epochs now than they were."""
     before, now = (content["epoch"], content["batch"]), divmod(content["step"], steps_per_epoch)
-    if content["batch"] is not None and before != now:
+    if before != now:
         (old, over), (new, rest) = before, now
         print(
             f"changed: {content['step']:,} steps were {old} epochs and {over} steps, now {new} and {rest}, since "

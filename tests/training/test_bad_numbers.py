@@ -22,6 +22,7 @@ from tests.conftest import command_settings
 from tests.training.test_trainer import OneBrokenClip, advance, assert_equal, weights
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.file import CheckpointError, latest_path
+from utils.checkpoints.seal import SealedFile
 
 MakeConfig = Callable[..., Config]
 TAG = "01_Training/skipped_steps_total"
@@ -169,12 +170,15 @@ def test_a_learning_rate_that_blows_up_stops_the_run_by_itself(debug_config: Mak
 def test_a_checkpoint_with_nan_is_refused_by_every_command_in_one_line(
     here: Path, trained_checkpoint: Path, clips_folder: Path, field: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As format 1 could hold it; this version writes none."""
+    """As another program may seal it; ours writes none."""
     content = dict(checkpoint.load(trained_checkpoint))
     table = content[field]["state"][0] if field == "optimizer" else content[field]
     name = "exp_avg" if field == "optimizer" else next(iter(table))
     table[name] = torch.full_like(table[name], math.nan)
-    torch.save({**content, "format_version": 1}, here / "nan.pt")
+    with open(here / "nan.pt", "wb") as file:
+        sealed = SealedFile(file)
+        torch.save(content, sealed)
+        sealed.seal()
     for command in (
         ["sample", "--checkpoint", "nan.pt", "--text", "yes"],
         ["evaluate", "--checkpoint", "nan.pt"],

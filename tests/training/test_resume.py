@@ -210,7 +210,7 @@ def test_a_changed_learning_rate_is_announced_and_used(
 ) -> None:
     path = Trainer(debug_config(WARMUP_STEPS=0)).save()
     trainer = Trainer(debug_config(WARMUP_STEPS=0, LEARNING_RATE=0.02), resume=path)
-    assert "changed: LEARNING_RATE 1e-4 -> 0.02" in capsys.readouterr().err.splitlines()
+    assert "changed: LEARNING_RATE 0.0001 -> 0.02" in capsys.readouterr().err.splitlines()
     assert advance(trainer, 1)[0].learning_rate == 0.02
 
 

@@ -10,14 +10,12 @@ description alone, milliseconds for a file of any size, and leaves the tensors o
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
 import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +23,17 @@ import torch
 from torch import Tensor
 
 from config import Config, ConfigError, UserError, differences, from_dict, model_keys
-from utils.checkpoints.seal import UNREADABLE, UNSAVED, FileHash, SealedFile, check_bytes, check_structure, file_hash
+from utils.checkpoints.seal import UNREADABLE, UNSAVED, FileHash, SealedFile, check_bytes, check_structure, seal_of
 from utils.files import replacing, sweep
 
-FORMAT_VERSION = 2  # 1 had no seal, validation loss, batch, or count of skipped steps, and is still read
+FORMAT_VERSION = 2
 LATEST = "latest_checkpoint.pt"
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "format_version": int,
     "config": dict,
     "encoder": dict,
     "epoch": int,  # finished
-    "batch": (int, type(None)),  # steps since then; None in format 1, which did not say
+    "batch": int,  # steps since then
     "step": int,  # optimiser steps since the beginning, bad ones included
     "skipped_steps": int,  # of these, bad ones
     "validation_loss": (float, type(None)),  # of exactly this state; None where it was not measured
@@ -45,8 +43,9 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "scaler": dict,
     "data": dict,
 }
-SINCE_FORMAT_2 = {"batch": None, "skipped_steps": 0, "validation_loss": None}
 OTHERS = "Use another: python main.py checkpoints"
+WHERE = "See what there is: python main.py checkpoints"
+NO_SEAL = "the checksum at its end is missing"
 
 
 class CheckpointError(UserError):
@@ -150,18 +149,9 @@ def load(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU; nothing in the file is executed, every byte and every number is checked.
 
     Raises:
-        CheckpointError: missing, damaged, no checkpoint of ours, of a newer format, or with NaN or infinity in it.
+        CheckpointError: missing, damaged, no checkpoint of ours, of another format, or with NaN or infinity in it.
     """
-    return _read(Path(path), every_byte=True)
-
-
-def peek(path: str | Path) -> dict[str, Any]:
-    """As ``load``, at once and without a look at the tensors: a byte that changed in them goes unnoticed.
-
-    Raises:
-        CheckpointError: missing, truncated, damaged outside of tensors, no checkpoint of ours, of a newer format.
-    """
-    return _read(Path(path), every_byte=False)
+    return load_hashed(Path(path))[0]
 
 
 def load_hashed(path: Path) -> tuple[dict[str, Any], FileHash]:
@@ -170,26 +160,34 @@ def load_hashed(path: Path) -> tuple[dict[str, Any], FileHash]:
     Raises:
         CheckpointError: as ``load``.
     """
-    found = hash_of(path) if path.is_file() else UNSAVED  # load says what is wrong with no file
     while True:
-        content, before = load(path), found
-        found = hash_of(path)
-        if found == before:
+        content, found = _read(path, every_byte=True)
+        if hash_of(path) == found:
             return content, found
 
 
-def hash_of(path: Path) -> FileHash:
-    """Which weights a file holds, as a written clip remembers it; at once for a sealed file, another one is read whole.
+def peek(path: str | Path) -> dict[str, Any]:
+    """As ``load``, at once and without a look at the tensors: a byte that changed in them goes unnoticed.
 
     Raises:
-        CheckpointError: missing or unreadable.
+        CheckpointError: missing, truncated, damaged outside of tensors, no checkpoint of ours, of another format.
+    """
+    return _read(Path(path), every_byte=False)[0]
+
+
+def hash_of(path: Path) -> FileHash:
+    """Which weights a file holds, as a written clip remembers it: what its seal says, without a look at the rest.
+
+    Raises:
+        CheckpointError: missing, unreadable, or not sealed.
     """
     try:
-        return file_hash(path)
+        found = seal_of(path)
     except OSError as error:
-        reason = error.strerror or error
-        hint = "See what there is: python main.py checkpoints"
-        raise CheckpointError(f"{path} cannot be read ({reason}). {hint}") from error
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}). {WHERE}") from error
+    if found is None:
+        raise _damaged(path, NO_SEAL)
+    return found
 
 
 def hash_at(path: Path, step: int) -> FileHash:
@@ -212,28 +210,29 @@ def read_plain(path: Path) -> dict[str, Any]:
     return content
 
 
-def _open(path: Path, *, every_byte: bool) -> tuple[Any, bool]:
-    """What the file holds, and whether it is sealed."""
+def _open(path: Path, *, every_byte: bool) -> tuple[Any, FileHash | None]:
+    """What the file holds, and its seal, if it has one."""
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist. See what there is: python main.py checkpoints")
+        raise CheckpointError(f"{path} does not exist. {WHERE}")
     try:
-        sealed = check_structure(path)
+        seal = seal_of(path)
+        check_structure(path)
         if every_byte:
             check_bytes(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True), sealed
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True), seal
     except (*UNREADABLE, pickle.UnpicklingError, LookupError, TypeError, AttributeError) as error:
         raise _damaged(path, _first_line(error)) from error
 
 
-def _read(path: Path, *, every_byte: bool) -> dict[str, Any]:
-    content, sealed = _open(path, every_byte=every_byte)
+def _read(path: Path, *, every_byte: bool) -> tuple[dict[str, Any], FileHash]:
+    content, seal = _open(path, every_byte=every_byte)
     _check_fields(content, path)
-    if not sealed and content["format_version"] > 1:
-        raise _damaged(path, "the checksum at its end is missing")
+    if seal is None:
+        raise _damaged(path, NO_SEAL)
     broken = find_broken(content) if every_byte else ""
     if broken:
         raise DamagedCheckpointError(f"{path} is of no use: {broken}. {OTHERS}")
-    return content
+    return content, seal
 
 
 def _damaged(path: Path, reason: str) -> DamagedCheckpointError:
@@ -241,14 +240,12 @@ def _damaged(path: Path, reason: str) -> DamagedCheckpointError:
 
 
 def _check_fields(content: Any, path: Path) -> None:
-    """Give what format 1 lacks its neutral value; then every field must be there, with its type."""
+    """Every field must be there, with its type."""
     if not isinstance(content, dict) or "format_version" not in content:
         raise CheckpointError(f"{path} is no Text2Sign checkpoint (it has no format_version).")
-    version = content["format_version"]
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
-        raise CheckpointError(f"{path} has format {version}, this version reads 1 and 2. Update Text2Sign.")
-    if version == 1:
-        content.update(SINCE_FORMAT_2)
+    if content["format_version"] != FORMAT_VERSION:
+        found = f"{path} has format {content['format_version']}, this version reads {FORMAT_VERSION}"
+        raise CheckpointError(f"{found}. Use the Text2Sign that wrote it.")
     missing = [field for field, kind in FIELDS.items() if not isinstance(content.get(field, ...), kind)]
     if not missing and "MODEL_ARCHITECTURE" not in content["config"]:
         missing = ["the settings of its model"]
@@ -307,15 +304,7 @@ def check_resumable(path: Path, stored: Config, config: Config) -> list[str]:
             f"{path} holds {found}. Resume as it was: {same}; or make config.py fit. "
             f"Run: python main.py fix-config --checkpoint {shlex.quote(str(path))}"
         )
-    return [f"{key} {_short(old)} -> {_short(new)}" for key, (old, new) in changed.items()]
-
-
-def _short(value: Any) -> str:
-    """A setting as one writes it: ``1e-4`` for 0.0001, exact."""
-    if isinstance(value, float) and 0 < abs(value) < 1e-2 and math.isfinite(value):
-        digits, _, exponent = f"{Decimal(repr(value)).normalize():e}".partition("e")
-        return f"{digits}e{int(exponent)}"
-    return str(value)
+    return [f"{key} {old} -> {new}" for key, (old, new) in changed.items()]
 
 
 def _first_line(error: Exception) -> str:

@@ -42,7 +42,7 @@ PLAIN_NAMES = re.compile(r"torch\._utils _rebuild_tensor_v2|collections OrderedD
 
 @dataclass(frozen=True)
 class FileHash:
-    """The ``sha256`` that tells weights apart, and what it is of: the "seal" in the file, or the whole "file"."""
+    """The ``sha256`` that tells weights apart, and what it is of: the "seal" in their file, or nothing, "unsaved"."""
 
     sha256: str  # 64 hexadecimal digits
     of: str
@@ -78,17 +78,6 @@ def seal_of(path: Path) -> FileHash | None:
     return FileHash(stated, "seal") if stated else None
 
 
-def file_hash(path: Path) -> FileHash:
-    """The stated digest of a sealed file, at once; of another file the digest of all its bytes."""
-    if sealed := seal_of(path):
-        return sealed
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return FileHash(digest.hexdigest(), "file")
-
-
 def check_bytes(path: Path) -> None:
     """Read every byte of ``path`` and compare: with the seal, or without one with each record's CRC-32.
 
@@ -106,10 +95,8 @@ def check_bytes(path: Path) -> None:
             raise ValueError("it does not fit its own SHA-256; a byte of it has changed")
 
 
-def check_structure(path: Path) -> bool:
-    """Look at the list of records and at the pickle, not at the tensors; returns whether there is a seal.
-
-    Nothing is allocated that the file only claims.
+def check_structure(path: Path) -> None:
+    """Look at the list of records and at the pickle, not at the tensors. Nothing is allocated that is only claimed.
 
     Raises:
         ValueError: what lies in it is not what ``torch.save`` makes of tensors and plain types.
@@ -129,8 +116,6 @@ def check_structure(path: Path) -> bool:
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL") and not PLAIN_NAMES.fullmatch(str(argument)):
             raise ValueError(f"it asks for {_shown(argument)}; wanted tensors and plain values, nothing was run")
-    with open(path, "rb") as file:
-        return _stated_digest(file) is not None
 
 
 def _stated_digest(file: BinaryIO) -> str | None:
