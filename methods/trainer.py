@@ -232,11 +232,19 @@ class Trainer:
 
     def _end_of_epoch(self, epoch: int) -> None:
         config = self.config
-        if epoch % config.SAVE_EVERY_EPOCHS == 0:
+        if epoch % config.SAVE_EVERY_EPOCHS == 0 or first_says(self._is_best()):
             self._save_and_keep()
         self.report.after_saving(self.step)
         if self.device.type == "cuda" and epoch % config.SAVE_EVERY_EPOCHS == 0:
             torch.cuda.empty_cache()
+
+    def _is_best(self) -> bool:
+        """Whether this very state was validated just now, better than any that is kept."""
+        if self.validated is None or self.validated.step != self.step:
+            return False
+        config, data = self.config.to_dict(), data_identity(self.data, self.training)
+        facts = {"validation_loss": self.validated.loss, "config": config, "data": data}
+        return checkpoint_list.is_best(facts, checkpoint_list.best_path(self.config))
 
     def _save_and_keep(self) -> None:
         """``save``, and judge whether it is the best."""

@@ -79,8 +79,11 @@ def keep(config: Config) -> None:
     epoch = content["epoch"]
     if content["batch"] != 0 or epoch == 0:
         return
-    if is_best(content, best_path(config)):
-        link(latest, best_path(config))
+    best = best_path(config)
+    if is_best(content, best):
+        if doubt := _rival(content, best)[1]:
+            print(f"note: {best} is replaced: {doubt}", file=sys.stderr)
+        link(latest, best)
     if epoch % config.SAVE_EVERY_EPOCHS == 0:
         link(latest, epoch_path(config, epoch))
         _prune(config, epoch)
@@ -89,20 +92,21 @@ def keep(config: Config) -> None:
 def is_best(content: dict[str, Any], best: Path) -> bool:
     """Whether this state was validated, and ``best`` is none, worse, unreadable, or measured on other clips."""
     loss = content["validation_loss"]
-    if loss is None or not math.isfinite(loss):
-        return False
+    return loss is not None and math.isfinite(loss) and loss < _rival(content, best)[0]
+
+
+def _rival(content: dict[str, Any], best: Path) -> tuple[float, str]:
+    """The validation loss of ``best``; infinity if it has none that may be compared, and what is wrong with it then."""
     if not best.is_file():
-        return True
+        return math.inf, ""
     try:
         before = peek(best)
     except CheckpointError as error:
-        print(f"note: {best} is replaced: {error}", file=sys.stderr)
-        return True
+        return math.inf, str(error)
     chosen = [{key: state["config"].get(key) for key in VALIDATED_BY} for state in (before, content)]
     if before["data"] != content["data"] or chosen[0] != chosen[1]:
-        print(f"note: {best} is replaced: its validation loss was measured on other clips", file=sys.stderr)
-        return True
-    return before["validation_loss"] is None or loss < before["validation_loss"]
+        return math.inf, "its validation loss was measured on other clips"
+    return math.inf if before["validation_loss"] is None else before["validation_loss"], ""
 
 
 def _prune(config: Config, epoch: int) -> None:
