@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from config import ConfigError
 from models.layers.modulation import LAYER_NORM_EPS, FinalLayer, Modulated, TimestepEmbedder, modulate
 from models.layers.positions import sincos_positions
-from models.layers.vit import Attention, Mlp, PatchEmbed
+from models.layers.vit import mlp, patch_embedding, self_attention
 
 VARIANTS: dict[str, tuple[int, int, int]] = {  # name -> (depth, hidden_size, num_heads)
     "D7": (7, 1152, 16),  # Fang et al. 2024: XL with a quarter of its blocks
@@ -84,9 +84,9 @@ class DiTBlock(Modulated):
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__(hidden_size, 6)
         self.norm1 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=LAYER_NORM_EPS)
-        self.attn = Attention(hidden_size, num_heads)
+        self.attn = self_attention(hidden_size, num_heads)
         self.norm2 = nn.LayerNorm(hidden_size, elementwise_affine=False, eps=LAYER_NORM_EPS)
-        self.mlp = Mlp(hidden_size, int(hidden_size * mlp_ratio), approximate="tanh")
+        self.mlp = mlp(hidden_size, int(hidden_size * mlp_ratio), approximate="tanh")
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         """Tokens (B, N, D) and ``self.modulation(c)`` (B, 6, D) -> tokens (B, N, D)."""
@@ -124,7 +124,7 @@ class DiT(nn.Module):
         self.num_heads = num_heads
         self.num_classes = num_classes
         self.grid_size = input_size // patch_size  # patches along one side
-        self.x_embedder = PatchEmbed(patch_size, in_channels, hidden_size)
+        self.x_embedder = patch_embedding(patch_size, in_channels, hidden_size)
         self.t_embedder = TimestepEmbedder(hidden_size)
         self.y_embedder = LabelEmbedder(num_classes, hidden_size) if num_classes else None
         # A buffer: saved under the published name, never trained.

@@ -14,7 +14,7 @@ from torch.nn import functional
 from config import Config
 from models.layers.adapters import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
 from models.layers.positions import fitted_frames, fitted_positions
-from models.layers.vit import Attention
+from models.layers.vit import self_attention
 from models.text_features import TextFeatures
 from utils.video import batch_to_frames, frames_to_batch
 
@@ -57,8 +57,8 @@ class FactorisedAttention(nn.Module):
         super().__init__()
         num_heads = width // HEAD_WIDTH
         self.norm_space, self.norm_time = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.space = Attention(width, num_heads)
-        self.time = Attention(width, num_heads)
+        self.space = self_attention(width, num_heads)
+        self.time = self_attention(width, num_heads)
         self.text = TextAttention(width, num_heads, text_width=CONDITION_WIDTH)
         self.register_buffer("where", fitted_positions(width, side), persistent=False)  # (N, D)
         self.register_buffer("when", fitted_frames(num_frames, width), persistent=False)  # (F, D)

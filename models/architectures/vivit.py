@@ -13,7 +13,7 @@ from config import Config
 from models.layers.adapters import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
 from models.layers.modulation import LAYER_NORM_EPS, Modulated, modulate
 from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_shape
-from models.layers.vit import Attention, Mlp
+from models.layers.vit import mlp, self_attention
 from models.text_features import TextFeatures
 
 
@@ -28,10 +28,10 @@ class FactorisedBlock(Modulated):
         self.num_frames, side = shape.grid
         width, num_heads = shape.width, shape.num_heads
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=LAYER_NORM_EPS)
-        self.spatial = Attention(width, num_heads)
-        self.temporal = Attention(width, num_heads)
+        self.spatial = self_attention(width, num_heads)
+        self.temporal = self_attention(width, num_heads)
         self.text = TextAttention(width, num_heads)
-        self.mlp = Mlp(width, int(width * mlp_ratio), approximate="tanh")
+        self.mlp = mlp(width, int(width * mlp_ratio), approximate="tanh")
         xavier(self)
         zero(self.adaLN_modulation[1])
         zero(self.text.cross.proj)

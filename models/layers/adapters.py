@@ -14,7 +14,7 @@ from torch.nn import functional
 from models.layers.attention import attend
 from models.layers.modulation import TimestepEmbedder
 from models.layers.positions import fitted_frames
-from models.layers.vit import Attention
+from models.layers.vit import self_attention
 from models.text_features import TextFeatures
 
 
@@ -92,7 +92,7 @@ class SpaceTimeAdapter(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.down = nn.Linear(width, adapter_width)
         self.norm_time = nn.LayerNorm(adapter_width, eps=1e-6)
-        self.temporal = Attention(adapter_width, num_heads)
+        self.temporal = self_attention(adapter_width, num_heads)
         self.norm_text = nn.LayerNorm(adapter_width, eps=1e-6)
         self.cross = CrossAttention(adapter_width, num_heads)
         self.up = nn.Linear(adapter_width, width)
