@@ -116,7 +116,8 @@ def measure(config: Config, what: str) -> dict[str, int]:
     """The peak of real steps in bytes, and the sizes that the plan needs to know of the text."""
     before = current_resident()
     trainer = Trainer(config)
-    captions = trainer.encoder.encode(sorted({trainer.data.texts[i] for i in trainer.training}))
+    captions = sorted({trainer.data.texts[i] for i in trainer.training})
+    num_tokens = max(text.mask.shape[1] for text in trainer.encoder.batches(captions))
 
     def steps() -> None:
         for _ in range(NUM_STEPS):
@@ -134,7 +135,7 @@ def measure(config: Config, what: str) -> dict[str, int]:
     return {
         "bytes": peak,
         "text_width": trainer.encoder.width,
-        "num_tokens": captions.mask.shape[1],
+        "num_tokens": num_tokens,
         "encoder_bytes": sum(p.nbytes for p in trainer.encoder.model.parameters()),
         "clip_bytes": sum(trainer.data.frames(i).nbytes for i in range(len(trainer.data))),
     }
