@@ -178,14 +178,20 @@ def _map(render: partial[str | None], pairs: Sequence[_Pair], num_processes: int
 def _known_files(output: Path, folders: set[str], settings: dict[str, Any]) -> dict[Path, str]:
     """GIF -> digest, of those that earlier runs wrote with the same settings."""
     known: dict[Path, str] = {}
-    for folder in folders:
-        try:
-            manifest = json.loads((output / folder / MANIFEST).read_text(encoding="utf-8"))
-            if manifest["settings"] == settings:
-                known |= {output / folder / f"{stem}.gif": digest for stem, digest in manifest["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # no manifest, or none that we wrote: nothing is known, and everything is rendered
+    for folder in (output / name for name in folders):
+        manifest = _manifest_of(folder)
+        if manifest["settings"] == settings:
+            known |= {folder / f"{stem}.gif": digest for stem, digest in manifest["files"].items()}
     return known
+
+
+def _manifest_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """With empty parts where there is no manifest, or none that we wrote: then everything is rendered."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return {part: dict(found.get(part, {})) for part in ("settings", "files", "copies")}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {"settings": {}, "files": {}, "copies": {}}
 
 
 def _is_unchanged(pair: _Pair, known: dict[Path, str]) -> bool:
@@ -212,11 +218,7 @@ def _write_manifests(output: Path, pairs: Sequence[_Pair], settings: dict[str, A
 
 def copies_in(folder: Path) -> dict[str, str]:
     """Name of each copy that ``render_clips`` drew into a folder -> that of its clip; empty where it drew none."""
-    try:
-        copies = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["copies"]
-        return {str(copy): str(clip) for copy, clip in copies.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # no manifest, or none that we wrote
+    return {copy: str(clip) for copy, clip in _manifest_of(folder)["copies"].items()}
 
 
 def _left_over(output: Path, pairs: Sequence[_Pair]) -> list[str]:
