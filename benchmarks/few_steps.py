@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="PATH")
     parser.add_argument("--clips", type=int, default=208, metavar="N", help="generated for each row (default 208)")
     arguments = parser.parse_args()
-    loaded = load_model(arguments.checkpoint)
+    loaded = load_model(arguments.checkpoint, batch_size=16)
     data = load_dataset(loaded.config)
     training, held_out = split(loaded.config, data.names, copies=data.copies)
     found = train_judge(data, training, held_out, seed=loaded.config.SEED, num_steps=500)
@@ -45,7 +45,7 @@ def main() -> None:
     for sampler, num_steps in WAYS:
         other = loaded.with_settings(SAMPLER=sampler, INFERENCE_TIMESTEPS=num_steps, ETA=0.0)
         with tqdm(total=len(requests) * num_steps, desc=f"{sampler} {num_steps}", leave=False) as bar:
-            clips = generate(other, requests, batch_size=16, on_step=bar.update)
+            clips = generate(other, requests, on_step=bar.update)
         score, _ = judged(found.judge, [clip.frames for clip in clips], chosen)
         low, high = score.interval()
         print(

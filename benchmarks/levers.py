@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def scores(trainer: Trainer, *, averaged: bool = True, guidance: float = 1.0) ->
 def _scores(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, float]:
     rows, captions = list(range(len(data))), sorted(set(data.texts))
     requests = [Request(caption, 0) for caption in captions]
-    clips = [clip.frames for clip in generate(loaded, requests, batch_size=len(captions))]
+    clips = [clip.frames for clip in generate(replace(loaded, batch_size=len(captions)), requests)]
     found = score_retrieval(clips, captions, data, rows)
     ranked = prompt_ranking(loaded, data, rows, captions, num_levels=NUM_LEVELS, show_progress=False)
     return {

@@ -53,19 +53,38 @@ def refuse_settings(args: argparse.Namespace, source: str) -> None:
         raise ConfigError(f"{args.command} takes every setting from the {source}; leave out --set and --preset.")
 
 
+def add_model(command: argparse.ArgumentParser, what: str) -> None:
+    """``--checkpoint``, and ``--batch_size``: how many of ``what`` pass through its model at a time."""
+    command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
+    command.add_argument(
+        "--batch_size", "--batch-size", type=int, metavar="N",
+        help=f"{what} at a time; memory grows with it\n(default: 8, fewer if clips are larger than 16 frames of 64 px)",
+    )  # fmt: skip
+
+
+def check_at_least_one(args: argparse.Namespace, *flags: str) -> None:
+    """Raises:
+    ConfigError: one of the flags is given and below 1.
+    """
+    for flag in flags:
+        if (value := getattr(args, flag)) is not None and value < 1:
+            raise ConfigError(f"--{flag} {value}; wanted at least 1.")
+
+
 def load_model_of(args: argparse.Namespace, overrides: dict[str, object]) -> LoadedModel:
-    """The model of ``--checkpoint``, or of the configured experiment; --set overrides what the checkpoint stored."""
+    """What ``add_model`` asks for; --set overrides what the checkpoint stored."""
     assigned = settings.parse_assignments(args.assignments)
     place = {key: value for key, value in assigned.items() if key in ("EXPERIMENT_NAME", "CHECKPOINT_DIR")}
     config = settings.make_config(args.preset, place)
     from methods.sampling.loading import load_model
     from utils.checkpoints.file import latest_path
 
-    return load_model(Path(args.checkpoint) if args.checkpoint else latest_path(config), {**assigned, **overrides})
+    path = Path(args.checkpoint) if args.checkpoint else latest_path(config)
+    return load_model(path, {**assigned, **overrides}, batch_size=args.batch_size or 0)
 
 
 def tell(loaded: LoadedModel) -> None:
     """One line about the model in use, once it and the data are read, so that a mistake stays the only line."""
     config, device = loaded.config, loaded.model.clip_mean.device
     found = f"{loaded.path}, step {loaded.step:,}, {config.MODEL_NAME}, averaged weights, {device}"
-    print(f"model: {found}", file=sys.stderr)
+    print(f"model: {found}, {loaded.batch_size} at a time", file=sys.stderr)

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from commands.common import add_command, add_verify, load_model_of, tell
+from commands.common import add_command, add_model, add_verify, check_at_least_one, load_model_of, tell
 from config import ConfigError
 
 DEFAULTS = {"max_clips": 64, "clips_per_caption": 4, "recogniser_steps": 500}
@@ -17,7 +17,7 @@ OF_THE_MACHINE = ("DEVICE", "MIXED_PRECISION", "DETERMINISTIC", "CACHE_DIR")  # 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
     command = add_command(commands, "evaluate", run, "measure whether a model obeys its text")
-    command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
+    add_model(command, "clips, or prompts for a clip,")
     command.add_argument("--data", metavar="FOLDER", help="clips and captions; default: those it was trained on")
     command.add_argument(
         "--max_clips", "--max-clips", type=int, default=DEFAULTS["max_clips"], metavar="N",
@@ -43,18 +43,17 @@ def run(args: argparse.Namespace) -> int:
     """Print the table of scores; write them as JSON and as a page, beside contact sheets and the generated clips."""
     if args.max_clips < 2:
         raise ConfigError(f"--max_clips {args.max_clips}; wanted at least 2, since one clip cannot be confused.")
-    if args.clips_per_caption < 1:
-        raise ConfigError(f"--clips_per_caption {args.clips_per_caption}; wanted at least 1.")
-    if args.recogniser_steps < 1:
-        raise ConfigError(f"--recogniser_steps {args.recogniser_steps}; wanted at least 1.")
+    check_at_least_one(args, "clips_per_caption", "recogniser_steps", "batch_size")
     loaded = load_model_of(args, {"DATA_DIR": args.data} if args.data else {})
     from dataset import load_dataset
     from methods.evaluation.evaluator import evaluate
     from methods.evaluation.table import format_report
     from methods.sampling.loading import load_model
+    from utils.runtime import enough_memory
 
     config = loaded.config
-    blind = load_model(Path(args.blind), {key: getattr(config, key) for key in OF_THE_MACHINE}) if args.blind else None
+    same = {key: getattr(config, key) for key in OF_THE_MACHINE}
+    blind = load_model(Path(args.blind), same, batch_size=loaded.batch_size) if args.blind else None
     if blind and not blind.config.SHUFFLE_CAPTIONS:
         raise ConfigError(f"--blind {args.blind} was trained with its captions; wanted SHUFFLE_CAPTIONS=True.")
     if blind and blind.config.INPUT_SHAPE != config.INPUT_SHAPE:
@@ -66,11 +65,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"left out: {problem}", file=sys.stderr)
     default = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / f"evaluation_step{loaded.step:06d}"
     folder = Path(args.output) if args.output else default
-    report = evaluate(
-        loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption, blind=blind,
-        recogniser_steps=args.recogniser_steps,
-        command=command_of(args, loaded.path),
-    )  # fmt: skip
+    with enough_memory(f"Lower --batch_size (now {loaded.batch_size}), or --set TINYFUSION_FRAME_CHUNK_SIZE=1."):
+        report = evaluate(
+            loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption,
+            blind=blind, recogniser_steps=args.recogniser_steps, command=command_of(args, loaded.path),
+        )  # fmt: skip
     print(format_report(report))
     print(f"\nwritten: {folder / 'evaluation.json'}\npage: {folder / 'report.html'}")
     for part in report["parts"]:
@@ -83,7 +82,7 @@ def command_of(args: argparse.Namespace, checkpoint: Path) -> str:
     words = ["python", "main.py", "evaluate", "--checkpoint", str(checkpoint)]
     for flag in ("data", "blind"):
         words += [f"--{flag}", getattr(args, flag)] if getattr(args, flag) else []
-    for flag, default in DEFAULTS.items():
+    for flag, default in {**DEFAULTS, "batch_size": None}.items():
         value = getattr(args, flag)
         words += [f"--{flag}", str(value)] if value != default else []
     for item in args.assignments:

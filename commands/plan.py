@@ -18,7 +18,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--memory", type=float, metavar="GIB", help="of the GPU you mean; without it, what the device here has"
     )
     command.add_argument(
-        "--batch_size", "--batch-size", type=int, default=8, metavar="N", help="clips that `sample` makes at a time"
+        "--batch_size", "--batch-size", type=int, metavar="N", help="clips that `sample` makes at a time"
     )
     command.add_argument("--tokens", type=int, metavar="N", help="of a caption; without it, the most: TEXT_MAX_LENGTH")
     command.add_argument(

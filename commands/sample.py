@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.common import add_command, load_model_of, tell
+from commands.common import add_command, add_model, check_at_least_one, load_model_of, tell
 from config import ConfigError, UserError
 from methods.sampling.prompts import PromptList, gather
 from methods.sampling.provenance import Request
@@ -27,7 +27,7 @@ NUM_SHOWN = 5  # files that are made again, by name
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
     command = add_command(commands, "sample", run, "write clips for prompts as GIF files")
-    command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
+    add_model(command, "clips")
     command.add_argument("--text", action="append", default=[], metavar="PROMPT", help="may be repeated")
     command.add_argument(
         "--prompts-file", "--prompts_file", metavar="FILE",
@@ -44,10 +44,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same clip, whatever the batch")
     command.add_argument("--fps", type=int, metavar="N", help="frames per second of the written GIF")
     command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/samples")
-    command.add_argument(
-        "--batch_size", "--batch-size", type=int, default=8, metavar="N",
-        help="clips at a time; memory grows with it, and not with the number of clips",
-    )  # fmt: skip
     command.add_argument("--overwrite", action="store_true", help="make clips again that are finished already")
     command.epilog = (
         "Each batch is written as it is done. After an interruption, the same command goes on: it leaves the clips\n"
@@ -68,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
     config = loaded.config
     requests = [Request(prompt, config.SEED, index) for prompt in given.prompts for index in range(args.num_samples)]
     folder = Path(args.output) if args.output else Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "samples"
-    todo = make_queue(loaded, requests, folder, batch_size=args.batch_size, overwrite=args.overwrite, process=process)
+    todo = make_queue(loaded, requests, folder, overwrite=args.overwrite, process=process)
     name = str(folder) if process.size == 1 else f"{folder}, process {process.rank + 1} of {process.size}"
     _tell_before(given, todo, name, process)
     try:
         with enough_memory(
-            f"Lower --batch_size (now {args.batch_size}); finished clips stay, and it goes on from them."
+            f"Lower --batch_size (now {loaded.batch_size}); finished clips stay, and it goes on from them."
         ):
             num_written, whole = _work(loaded, todo, is_first=process.is_first)
     except UserError as error:
@@ -89,9 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
-    if args.num_samples < 1 or args.batch_size < 1:
-        found = f"--num_samples {args.num_samples} --batch_size {args.batch_size}"
-        raise ConfigError(f"{found}; wanted at least 1 of each.")
+    check_at_least_one(args, "num_samples", "batch_size")
     if args.output and Path(args.output).exists() and not Path(args.output).is_dir():
         raise ConfigError(f"--output {args.output} is a file; wanted a folder for the clips.")
 

@@ -64,6 +64,7 @@ def denoising(loaded: LoadedModel, data: TextToSignDataset, indices: list[int]) 
     rows = indices[:PROBED]
     video = data.videos(rows).to(device)
     text = loaded.encoder.encode([data.texts[row] for row in rows]).to(device)
+    parts = [slice(start, start + loaded.batch_size) for start in range(0, len(rows), loaded.batch_size)]
     mean = data.statistics(indices)[0].to(device)
     baseline = float((model.standardise(video) - model.standardise(mean)).square().mean())
     draw = runtime.generator(loaded.config.SEED, "denoising")
@@ -71,7 +72,8 @@ def denoising(loaded: LoadedModel, data: TextToSignDataset, indices: list[int]) 
     for t in noise_levels(loaded.config.TIMESTEPS):
         eps = torch.randn(video.shape, generator=draw).to(device)
         now = torch.full((len(rows),), t, device=device)
-        found[t] = Denoising(float(model.denoising_error(video, text, eps, now).mean()), baseline)
+        errors = [model.denoising_error(video[part], text[part], eps[part], now[part]) for part in parts]
+        found[t] = Denoising(float(torch.cat(errors).mean()), baseline)
     return found
 
 

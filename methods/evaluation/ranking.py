@@ -22,7 +22,6 @@ from methods.sampling.loading import LoadedModel
 from utils import runtime
 
 NUM_NOISE_LEVELS = 8  # stratified timesteps of the ranking
-RANKING_BATCH = 32  # prompts in one forward
 FEW = 4  # captions of the small contest that other work reports
 TINY = 1e-12  # below every error that counts; keeps the logarithm finite
 
@@ -133,7 +132,7 @@ def prompt_ranking(
 
     ``captions``: one list for all clips, or one for each. The error is the mean squared error of the x_0 estimate, with
     the same noise under every caption (a diffusion classifier, Li et al. 2023). A tie counts as wrong, so a model that
-    ignores the text scores 0, not 1.
+    ignores the text scores 0, not 1. ``loaded.batch_size`` captions pass at a time.
     """
     levels, frequency = noise_levels(loaded.config.TIMESTEPS, num_levels), Counter(data.texts)
     bar = tqdm(indices, desc="prompt ranking", unit="clip", dynamic_ncols=True, disable=not show_progress)
@@ -158,8 +157,8 @@ def _caption_errors(
     for t in levels:
         eps = torch.randn(video.shape, generator=draw).to(device)
         parts = []
-        for start in range(0, len(captions), RANKING_BATCH):
-            text = loaded.encoder.encode(captions[start : start + RANKING_BATCH]).to(device)
+        for start in range(0, len(captions), loaded.batch_size):
+            text = loaded.encoder.encode(captions[start : start + loaded.batch_size]).to(device)
             b = len(text.pooled)
             shape = (b, *video.shape[1:])
             now = torch.full((b,), t, device=device)

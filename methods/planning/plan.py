@@ -11,7 +11,7 @@ from dataset import clip_names, copies_among
 from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
 from methods.planning.seconds import Speed, measure_speed
 from methods.planning.trace import Peak
-from methods.sampling.generate import BATCH_SIZE
+from methods.sampling.loading import default_batch_size
 from methods.training.report import NUM_RANKED
 from models.encoder_files import EncoderShape, encoder_shape
 from models.text_encoder import memory_bytes
@@ -26,7 +26,7 @@ class Question:
     """What is asked for beside the config: clips sampled at a time, tokens of a caption, bytes of the planned device
     (None: as this machine's has), the share of the matmul rate to reckon with (None: measured)."""
 
-    num_sampled: int = BATCH_SIZE
+    num_sampled: int | None = None  # None: as many as `sample` takes
     num_tokens: int | None = None  # None: TEXT_MAX_LENGTH, the most that a caption can have
     memory: int | None = None
     share: float | None = None
@@ -40,6 +40,7 @@ class Plan:
     place: Place
     question: Question
     num_tokens: int
+    num_sampled: int  # clips at a time, afterwards
     encoder: EncoderShape | None  # None: not on this machine
     training: TrainingPlan
     sampling: Peak
@@ -81,14 +82,16 @@ def make_plan(config: Config, question: Question) -> Plan:
         "num_tokens": question.num_tokens or config.TEXT_MAX_LENGTH,
     }
     training = plan_training(config, place, **sizes)
-    sampling = plan_sampling(config, place, num_clips=question.num_sampled, **sizes)
-    known = {sampled_as(config, question.num_sampled): sampling}
+    num_sampled = question.num_sampled or default_batch_size(config)
+    sampling = plan_sampling(config, place, num_clips=num_sampled, **sizes)
+    known = {sampled_as(config, num_sampled): sampling}
     num_clips, no_clips = num_training_clips(config)
     plan = Plan(
         config=config,
         place=place,
         question=question,
         num_tokens=sizes["num_tokens"],
+        num_sampled=num_sampled,
         encoder=encoder,
         training=training,
         sampling=sampling,
@@ -108,11 +111,10 @@ def make_plan(config: Config, question: Question) -> Plan:
 
 def clips_between_steps(config: Config) -> int:
     """The most clips that go through the model at once, without gradients, between two steps of a training."""
-    return max(
-        min(config.NUM_PREVIEWS, BATCH_SIZE) if config.SAMPLE_EVERY_EPOCHS else 0,
-        NUM_RANKED if config.RANK_EVERY_EPOCHS else 0,
-        min(config.BATCH_SIZE, config.NUM_VALIDATION_CLIPS) if config.VALIDATE_EVERY_EPOCHS else 0,
-    )
+    previews = config.NUM_PREVIEWS if config.SAMPLE_EVERY_EPOCHS else 0
+    ranked = NUM_RANKED if config.RANK_EVERY_EPOCHS else 0
+    validated = min(config.BATCH_SIZE, config.NUM_VALIDATION_CLIPS) if config.VALIDATE_EVERY_EPOCHS else 0
+    return max(min(max(previews, ranked), default_batch_size(config)), validated)
 
 
 def sampled_as(config: Config, num_clips: int) -> tuple[int, int]:

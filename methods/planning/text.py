@@ -35,7 +35,7 @@ def as_json(plan: Plan) -> dict[str, object]:
         "text_encoder_known": plan.encoder is not None,
         "num_tokens": plan.num_tokens,
         "training_peak": dataclasses.asdict(training.peak),
-        "sampling_peak": {"num_clips": plan.question.num_sampled, **dataclasses.asdict(plan.sampling)},
+        "sampling_peak": {"num_clips": plan.num_sampled, **dataclasses.asdict(plan.sampling)},
         "between_steps": {"num_clips": plan.num_between, "num_bytes": plan.between},
         "host": plan.host,
         "needed": plan.needed,
@@ -91,9 +91,7 @@ def _beside(plan: Plan) -> list[str]:
     if plan.num_between:
         clips = f"{plan.num_between} clips" if plan.num_between > 1 else "1 clip"
         rows.append(_row(f"previews, ranking: {clips} between steps", _gib(plan.between)))
-    rows.append(
-        _row(f"sampling afterwards, {plan.question.num_sampled} clips at a time", _gib(plan.sampling.num_bytes))
-    )
+    rows.append(_row(f"sampling afterwards, {plan.num_sampled} clips at a time", _gib(plan.sampling.num_bytes)))
     return rows
 
 

@@ -23,8 +23,6 @@ from utils import runtime
 from utils.gif import write_gif
 from utils.video import to_uint8
 
-BATCH_SIZE = 8  # clips at a time
-
 
 @dataclass(frozen=True)
 class GeneratedClip:
@@ -46,7 +44,6 @@ def generate(
     loaded: LoadedModel,
     requests: list[Request],
     *,
-    batch_size: int = BATCH_SIZE,
     num_tokens: int = 1,
     on_step: Callable[[int], object] = lambda num_clips: None,
 ) -> list[GeneratedClip]:
@@ -58,8 +55,8 @@ def generate(
         VideoError: a clip is not finite.
     """
     settings, clips = sampling_settings(loaded.config), []
-    for start in range(0, len(requests), batch_size):
-        batch = requests[start : start + batch_size]
+    for start in range(0, len(requests), loaded.batch_size):
+        batch = requests[start : start + loaded.batch_size]
         text = loaded.encoder.encode([request.prompt for request in batch]).padded(num_tokens)
         noise = [noise_of(request) for request in batch]
         video = loaded.model.sample(text, noise, **settings, on_step=partial(on_step, len(batch)))

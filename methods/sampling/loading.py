@@ -21,6 +21,19 @@ from utils.checkpoints import file as checkpoint
 from utils.checkpoints.file import load_hashed
 from utils.checkpoints.seal import UNSAVED, FileHash
 
+MOST_CLIPS = 8  # of a batch, where nobody says how many
+DEFAULT_PIXELS = 16 * 64 * 64  # of a clip of the default size, of which eight need 2.3 GiB beside the weights
+
+
+def default_batch_size(config: Config) -> int:
+    """Clips at a time where nobody says: eight, or as many as have no more pixels than eight of the default size.
+
+    So sampling, previews and ranking need about as much memory whatever the size of the clips. A clip's bits hang on
+    the shape of its batch, so this is a function of the config alone, and not of the memory that is free.
+    """
+    _, f, h, w = config.INPUT_SHAPE
+    return max(1, min(MOST_CLIPS, MOST_CLIPS * DEFAULT_PIXELS // (f * h * w)))
+
 
 @dataclass
 class LoadedModel:
@@ -33,6 +46,10 @@ class LoadedModel:
     path: Path
     hash: FileHash = UNSAVED
     training_data: dict[str, int | str] = field(default_factory=dict)  # as ``dataset.data_identity``
+    batch_size: int = 0  # clips, or prompts for a clip, in one forward; 0 becomes ``default_batch_size``
+
+    def __post_init__(self) -> None:
+        self.batch_size = self.batch_size or default_batch_size(self.config)
 
     def with_settings(self, **changed: object) -> LoadedModel:
         """The same model under other settings of sampling."""
@@ -92,7 +109,7 @@ def sampling_settings(config: Config) -> dict[str, float | int | str]:
     }
 
 
-def load_model(path: Path, overrides: dict[str, object] | None = None) -> LoadedModel:
+def load_model(path: Path, overrides: dict[str, object] | None = None, *, batch_size: int = 0) -> LoadedModel:
     """The averaged weights of a checkpoint, on the device of its config; ``overrides`` change what is not the model.
 
     Raises:
@@ -114,7 +131,8 @@ def load_model(path: Path, overrides: dict[str, object] | None = None) -> Loaded
     model = create_text2sign(config, encoder)
     load_weights(model, {**content["model"], **(content["ema"] or {})}, path)
     model.autocast_dtype = dtype
-    return LoadedModel(model.to(device).eval(), encoder, config, content["step"], path, file_hash, content["data"])
+    model.to(device).eval()
+    return LoadedModel(model, encoder, config, content["step"], path, file_hash, content["data"], batch_size)
 
 
 def load_weights(model: Text2Sign, weights: dict[str, Tensor], path: Path) -> None:

@@ -59,7 +59,6 @@ def make_queue(
     requests: list[Request],
     folder: Path,
     *,
-    batch_size: int,
     process: World,
     overwrite: bool = False,
 ) -> Queue:
@@ -70,8 +69,9 @@ def make_queue(
     """
     _check_names(requests)
     batches, replaced = [], []
-    for start in range(process.rank * batch_size, len(requests), process.size * batch_size):
-        chosen = requests[start : start + batch_size]
+    size = loaded.batch_size
+    for start in range(process.rank * size, len(requests), process.size * size):
+        chosen = requests[start : start + size]
         wanted = [loaded.facts(request) for request in chosen]
         paths = [folder / file_name(facts) for facts in wanted]
         shape = loaded.config.INPUT_SHAPE
@@ -127,7 +127,7 @@ def work(
 
 def _make(loaded: LoadedModel, batch: Batch, on_step: Callable[[int], object]) -> Iterator[tuple[Path, bool]]:
     """Sample the whole batch, so that its shape is always the same, and write what is missing of it."""
-    clips = generate(loaded, batch.requests, batch_size=len(batch.requests), on_step=on_step)
+    clips = generate(loaded, batch.requests, on_step=on_step)
     for place, (path, clip) in enumerate(zip(batch.paths, clips, strict=True)):
         is_missing = place in batch.missing
         if is_missing:

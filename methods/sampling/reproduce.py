@@ -83,7 +83,7 @@ def load(facts: Provenance, path: Path, clip: Path) -> LoadedModel:
         "MIXED_PRECISION": precision,
     }
     try:
-        loaded = load_model(path, overrides)
+        loaded = load_model(path, overrides, batch_size=facts.batch_size)
     except ConfigError as error:
         raise ProvenanceError(f"{clip} has a comment that does not fit {path}: {error}") from error
     own, most = loaded.encoder.encode([facts.prompt]).mask.shape[1], loaded.config.TEXT_MAX_LENGTH
@@ -115,9 +115,8 @@ def make_again(
     loaded: LoadedModel, facts: Provenance, on_step: Callable[[int], object] = lambda num_clips: None
 ) -> GeneratedClip:
     """The clip as it comes here, in a batch of the same shape that holds nothing but itself."""
-    requests, size = [Request(facts.prompt, facts.seed, facts.index)] * facts.batch_size, facts.batch_size
-    clips = generate(loaded, requests, batch_size=size, num_tokens=facts.num_tokens, on_step=on_step)
-    return clips[facts.batch_position]
+    requests = [Request(facts.prompt, facts.seed, facts.index)] * facts.batch_size
+    return generate(loaded, requests, num_tokens=facts.num_tokens, on_step=on_step)[facts.batch_position]
 
 
 def compare(found: np.ndarray, wanted: np.ndarray) -> Difference:

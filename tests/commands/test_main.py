@@ -105,7 +105,8 @@ MISTAKES: dict[str, tuple[Arguments, str]] = {
         on_checkpoint("--text", "x" * 1_000_000),
         "--text has 1,000,000 bytes; wanted a prompt of at most",
     ),
-    "no samples": (on_checkpoint("--text", "a", "--num_samples", "0"), "wanted at least 1 of each"),
+    "no samples": (on_checkpoint("--text", "a", "--num_samples", "0"), "--num_samples 0; wanted at least 1"),
+    "no clips at a time": (on_checkpoint("--text", "a", "--batch_size", "0"), "--batch_size 0; wanted at least 1"),
     "eta": (on_checkpoint("--text", "a", "--eta", "1.5"), "ETA=1.5 is outside its limits"),
     "guidance": (on_checkpoint("--text", "a", "--guidance_scale", "nan"), "GUIDANCE_SCALE=nan is outside its limits"),
     "sampler": (on_checkpoint("--text", "a", "--sampler", "dpm"), "Wanted one of: ddim, ddpm"),
@@ -290,7 +291,10 @@ def test_sample_writes_readable_gifs_and_prints_their_paths(
     assert len(clips) == 4 and all(frames.shape == (4, 16, 16, 3) for frames in clips.values())
     out, err = capsys.readouterr()
     assert sorted(out.split()) == [str(tmp_path / "a" / name) for name in clips]
-    assert f"model: {trained_checkpoint}, step 8, tinyfusion DiT-XXS/8, averaged weights, cpu" in err.splitlines()
+    assert (
+        f"model: {trained_checkpoint}, step 8, tinyfusion DiT-XXS/8, averaged weights, cpu, 8 at a time"
+        in err.splitlines()
+    )
 
 
 def test_the_same_seed_gives_the_same_file_again_and_the_same_clip_in_another_batch(

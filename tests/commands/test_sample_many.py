@@ -86,12 +86,12 @@ def folder(whole: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(rough: Path) -> LoadedModel:
-    return load_model(rough, SETTINGS)
+    return load_model(rough, SETTINGS, batch_size=BATCH_SIZE)
 
 
 def queue_of(loaded: LoadedModel, folder: Path) -> Queue:
     requests = [Request(prompt, loaded.config.SEED) for prompt in PROMPTS]
-    return make_queue(loaded, requests, folder, batch_size=BATCH_SIZE, process=World())
+    return make_queue(loaded, requests, folder, process=World())
 
 
 # ---- The list -------------------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_no_more_than_a_batch_is_held_and_each_is_written_as_it_is_done(loaded: 
             num_files.append(len(list(tmp_path.iterdir())))
 
     requests = [Request(prompt, seed) for seed in range(2) for prompt in PROMPTS[:6]]
-    for _ in work(loaded, make_queue(loaded, requests, tmp_path, batch_size=3, process=World()), on_step=look):
+    for _ in work(loaded, make_queue(loaded, requests, tmp_path, process=World()), on_step=look):
         pass
     assert num_files == [3, 9]
     assert len(set(held)) == 1

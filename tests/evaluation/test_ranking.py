@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from dataset import TextToSignDataset
+from methods.evaluation.controls import denoising
 from methods.evaluation.ranking import Contest, Ranking, noise_levels, prompt_ranking
 from methods.evaluation.retrieval import retrieval
 from methods.evaluation.scores import Score
 from models.text_encoder import TextEncoder
+from models.text_features import TextFeatures
 from tests.conftest import moving_square, write_pair
 from tests.fake_models import ALL, Blind, Obedient, loaded_with
 
@@ -51,6 +55,28 @@ def test_a_model_that_obeys_other_captions_ranks_nothing_right(data: TextToSignD
     backbone = Obedient(data, encoder)
     backbone.videos = backbone.videos.roll(1, 0)
     assert prompt_ranking(loaded_with(backbone, encoder), data, ALL, sorted(data.texts)).score.correct == 0
+
+
+def test_no_forward_has_more_clips_than_a_batch_and_its_size_changes_no_score(
+    data: TextToSignDataset, encoder: TextEncoder
+) -> None:
+    sizes = []
+
+    class Counting(Obedient):
+        def forward(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
+            sizes.append(len(x_t))
+            return super().forward(x_t, t, text)
+
+    loaded, captions = loaded_with(Counting(data, encoder), encoder), sorted(data.texts)
+    whole = prompt_ranking(loaded, data, ALL, captions), denoising(loaded, data, ALL)
+    assert set(sizes) == {8}
+    sizes.clear()
+    few = replace(loaded, batch_size=3)
+    ranking, levels = prompt_ranking(few, data, ALL, captions), denoising(few, data, ALL)
+    assert set(sizes) == {2, 3}
+    for a, b in zip(ranking.contests, whole[0].contests, strict=True):
+        torch.testing.assert_close(a.errors, b.errors)
+    assert [level.error for level in levels.values()] == pytest.approx([level.error for level in whole[1].values()])
 
 
 def test_more_captions_than_fit_one_batch_are_ranked_alike(data: TextToSignDataset, encoder: TextEncoder) -> None:

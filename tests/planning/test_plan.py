@@ -156,6 +156,8 @@ def test_clips_between_steps_are_the_most_that_any_interval_asks_for() -> None:
     assert clips_between_steps(make_config("debug", {**never, "SAMPLE_EVERY_EPOCHS": 1, "NUM_PREVIEWS": 3})) == 3
     assert clips_between_steps(make_config("debug", {**never, "RANK_EVERY_EPOCHS": 1})) == 8
     assert clips_between_steps(make_config("debug", {**never, "VALIDATE_EVERY_EPOCHS": 1, "BATCH_SIZE": 5})) == 2
+    large = {"IMAGE_SIZE": 128, "NUM_FRAMES": 16}  # two of them have the pixels of eight clips of the default size
+    assert clips_between_steps(make_config("debug", {**never, **large, "RANK_EVERY_EPOCHS": 1})) == 2
 
 
 def test_averages_on_the_host_change_places_with_the_weights_between_steps() -> None:

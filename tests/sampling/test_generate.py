@@ -46,9 +46,11 @@ def test_a_requests_noise_depends_on_prompt_seed_and_index_and_on_nothing_else()
 
 def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(loaded: LoadedModel, tmp_path: Path) -> None:
     config = replace(loaded.config, ETA=0.5, GUIDANCE_SCALE=3.0, FPS=5, EXPERIMENT_NAME="other")
-    other = replace(loaded, config=config, step=40, path=Path("here/it.pt"), hash=FileHash("ab" * 32, "file"))
+    other = replace(
+        loaded, config=config, step=40, path=Path("here/it.pt"), hash=FileHash("ab" * 32, "file"), batch_size=2
+    )
     requests = [Request("yes", 7), Request("gr\u00fc\u00df 'dich' \u2764", 7, 2), Request("no", 8)]
-    clips = generate(other, requests, batch_size=2)
+    clips = generate(other, requests)
     path = tmp_path / file_name(clips[1].facts)
     clips[1].write(path)
     with Image.open(path) as image:
@@ -123,7 +125,7 @@ def test_file_names_are_distinct_where_case_does_not_count() -> None:
 def test_clips_come_in_the_order_of_requests_whatever_the_batch(loaded: LoadedModel) -> None:
     requests = [Request(prompt, 3, index) for prompt in ("yes", "where is the station", "no") for index in range(2)]
     reported = []
-    together = generate(loaded, requests, batch_size=4, on_step=reported.append)
+    together = generate(replace(loaded, batch_size=4), requests, on_step=reported.append)
     assert reported == [4] * 4 + [2] * 4  # clips of each batch, at each of 4 steps
     for request, clip in zip(requests, together, strict=True):
         (alone,) = generate(loaded, [request])
@@ -140,9 +142,9 @@ def test_the_texts_of_a_batch_are_encoded_once(loaded: LoadedModel, tmp_path: Pa
             heard.append(prompts)
             return super().encode(prompts)
 
-    other = replace(loaded, encoder=Listening(loaded.config.TEXT_ENCODER, max_length=32))
+    other = replace(loaded, encoder=Listening(loaded.config.TEXT_ENCODER, max_length=32), batch_size=2)
     requests = [Request(prompt, 3) for prompt in ("yes", "no", "please")]
-    queue = make_queue(other, requests, tmp_path, batch_size=2, process=World())
+    queue = make_queue(other, requests, tmp_path, process=World())
     assert sum(is_new for _, is_new in work(other, queue)) == 3
     assert heard == [["yes", "no"], ["please"]]
 

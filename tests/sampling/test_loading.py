@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from methods.sampling.loading import LoadedModel, check_encoder, encoder_identity, load_model, load_weights
+from config import make_config
+from methods.sampling.loading import (
+    LoadedModel,
+    check_encoder,
+    default_batch_size,
+    encoder_identity,
+    load_model,
+    load_weights,
+)
 from models.encoder_files import TextEncoderError
 from models.text_encoder import TextEncoder
 from utils.checkpoints import file as checkpoint
@@ -63,3 +72,16 @@ def test_another_encoder_is_refused_by_its_fingerprint(encoder: TextEncoder, tra
     check_encoder(identity, encoder, trained_checkpoint)
     with pytest.raises(TextEncoderError, match="was trained with TEXT_ENCODER=.*fingerprint 0123.*Use the files"):
         check_encoder({**identity, "fingerprint": "0123"}, encoder, trained_checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "side", "num_clips"),
+    [(4, 16, 8), (16, 64, 8), (17, 64, 7), (16, 128, 2), (28, 128, 1), (64, 256, 1)],
+)
+def test_the_clips_of_a_batch_have_at_most_the_pixels_of_eight_of_the_default_size(
+    num_frames: int, side: int, num_clips: int, loaded: LoadedModel
+) -> None:
+    size = {"NUM_FRAMES": num_frames, "IMAGE_SIZE": side}
+    assert default_batch_size(make_config("debug", size)) == num_clips
+    assert replace(loaded, config=make_config("debug", size), batch_size=0).batch_size == num_clips
+    assert replace(loaded, batch_size=5).with_settings(ETA=1.0).batch_size == 5

@@ -56,7 +56,7 @@ def full() -> Iterator[None]:
     hook.remove()
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "reproduce", "verify"])
+@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "reproduce", "verify"])
 def test_a_command_whose_memory_is_full_tells_a_line_with_the_cure_and_keeps_what_is_there(
     command: str, trained_run: Path, trained_checkpoint: Path, clips_folder: Path, tmp_path: Path, full: None,
     capsys: pytest.CaptureFixture[str],
@@ -67,6 +67,7 @@ def test_a_command_whose_memory_is_full_tells_a_line_with_the_cure_and_keeps_wha
     run, arguments, cure = {
         "train": (main, ["train", "--resume", *settings, "--set", "NUM_EPOCHS=3"], "Lower BATCH_SIZE, and raise"),
         "sample": (main, ["sample", "--text", "no", "--num_samples", "9", *settings], "Lower --batch_size (now 8)"),
+        "evaluate": (main, ["evaluate", *settings], "Lower --batch_size (now 8), or"),
         "reproduce": (main, ["reproduce", str(clip), "--checkpoint", str(trained_checkpoint)], "in a batch of 1"),
         "verify": (verify, settings, "Take a smaller model"),
     }[command]
