@@ -1,7 +1,7 @@
 """Many processes as one run: the group that torchrun's processes meet in, and what they agree on.
 
     with joined(device):
-        data = in_turn(load)              # the first process alone, then the others
+        data = in_turn(load)              # one process a machine, then the others
         total = add(tensor)               # over all processes
         on_first(write)                   # one writer; its error is everybody's
 
@@ -90,10 +90,8 @@ def together(action: Callable[[], T]) -> T:
 
 
 def in_turn(action: Callable[[], T]) -> T:
-    """As ``together``, but the first process does it before the others begin: what it leaves on disk, they find."""
-    if world().size == 1:
-        return action()
-    if world().is_first:
+    """As ``together``, but the first process of each machine does it before the others: what it leaves, they find."""
+    if world().local_rank == 0:
         result, error = _attempt(action)
         _agree(error)
         _agree(None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from methods.trainer import Trainer
 from methods.training.distributed import shares
 from methods.training.step import StepResult
 from tests.conftest import command_settings, debug_settings, moving_square, write_pair
-from tests.many_processes import interrupt_after_three_lines, run_many
+from tests.many_processes import PATIENCE, interrupt_after_three_lines, run_many
 from tests.published_files import random_weights, write_published
 from tests.training.test_trainer import advance, assert_equal
 from utils.checkpoints import file as checkpoint
@@ -292,6 +294,25 @@ def test_an_error_of_one_process_is_raised_by_all(tmp_path: Path) -> None:
     ended = run_many(tmp_path, _one_has_an_error, tmp_path)
     assert [one.code for one in ended] == [7, 7], ended[0].err + ended[1].err
     assert [path.name for path in tmp_path.glob("written*")] == ["written0"]
+
+
+def _on_machines_of_their_own(folder: Path) -> None:
+    os.environ.update(LOCAL_RANK="0", LOCAL_WORLD_SIZE="1")
+
+    def meet() -> None:
+        (folder / f"reads{world().rank}").touch()
+        deadline = time.monotonic() + PATIENCE
+        while len(list(folder.glob("reads*"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(list(folder.glob("reads*"))) == 2
+
+    with joined(CPU):
+        in_turn(meet)
+
+
+def test_two_machines_read_at_the_same_time(tmp_path: Path) -> None:
+    ended = run_many(tmp_path, _on_machines_of_their_own, tmp_path)
+    assert [one.code for one in ended] == [0, 0], ended[0].err + ended[1].err
 
 
 def test_more_processes_than_devices_are_refused() -> None:
