@@ -16,7 +16,7 @@ from methods.evaluation.measures import (
     number,
     score_cells,
     score_rows,
-)  # fmt: skip
+)
 from methods.evaluation.verdict import verdict
 
 NAME_WIDTH = 60  # characters

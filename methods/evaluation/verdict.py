@@ -18,7 +18,7 @@ from methods.evaluation.measures import (
     is_too_small,
     look,
     measured_parts,
-)  # fmt: skip
+)
 
 CLIPS_OF = {"train": "training clips", "held_out": "held-out clips", "clips": "these clips"}
 FROZEN_BELOW = 0.5  # share of the real clips' amplitude; less is said in the verdict

@@ -101,8 +101,10 @@ def test_text_from_outside_stays_text():
     whole["controls"][0] |= {"name": EVIL, "measure": EVIL, "part": EVIL, "failed": False}
     whole["parts"][EVIL] = whole["parts"].pop("train")
     clips = ClipPair(EVIL, EVIL, [moving_square(0)], [generated(EVIL, 1)], ["other" + EVIL], EVIL)
+    whole["checkpoint"] = EVIL + "/<i>{{ 7*7 }}.pt"
     page = Page(render(whole, [clips], command=EVIL))
-    assert "script" not in {name for name, _ in page.elements}
+    assert not {"script", "i"} & {name for name, _ in page.elements}
+    assert "Does <i>{{ 7*7 }}.pt obey its text?" in page.text
     assert page.text.count(EVIL) >= 12
 
 
