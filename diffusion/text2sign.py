@@ -123,28 +123,34 @@ class Text2Sign(nn.Module):
             prediction = self.backbone(x_t, t, text)
         return prediction.float()
 
+    def noise_and_predict(self, video: Tensor, text: TextFeatures, eps: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+        """(x_0, x_t, prediction) of clips in [-1, 1], (B, C, F, H, W) each. ``text`` is standardised already."""
+        x_0 = self.standardise(video)
+        x_t = self.schedule.add_noise(x_0, eps, t)
+        return x_0, x_t, self.predict(x_t, t, text)
+
+    @torch.no_grad()
+    def denoise(self, video: Tensor, text: TextFeatures, eps: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+        """(x_0, x_t, estimate of x_0) of clips in [-1, 1] under raw ``text``: not guided, not clipped."""
+        x_0, x_t, prediction = self.noise_and_predict(video, self.text(text), eps, t)
+        return x_0, x_t, self.schedule.to_x_0(prediction, x_t, t, prediction_type=self.prediction_type)
+
     def forward(self, video: Tensor, text: TextFeatures, noise: TrainingNoise) -> Tensor:
         """Loss of each clip, (B,) float32: the mean squared error of the prediction, weighted by timestep.
 
         ``video`` (B, C, F, H, W) in [-1, 1], ``text`` raw encoder features of B rows.
         """
-        x_0 = self.standardise(video)
-        x_t = self.schedule.add_noise(x_0, noise.eps, noise.t)
+        x_0, _, prediction = self.noise_and_predict(video, self.text(text).with_null(noise.drop), noise.eps, noise.t)
         target = self.schedule.target(x_0, noise.eps, noise.t, prediction_type=self.prediction_type)
-        prediction = self.predict(x_t, noise.t, self.text(text).with_null(noise.drop))
         loss = (prediction - target).square().flatten(1).mean(1)
         if self.min_snr_gamma is None:
             return loss
         weight = self.schedule.min_snr_weight(noise.t, gamma=self.min_snr_gamma, prediction_type=self.prediction_type)
         return loss * weight
 
-    @torch.no_grad()
     def denoising_error(self, video: Tensor, text: TextFeatures, eps: Tensor, t: Tensor) -> Tensor:
         """Mean squared error of the x_0 estimate for each clip, (B,); no dropout, no weighting."""
-        x_0 = self.standardise(video)
-        x_t = self.schedule.add_noise(x_0, eps, t)
-        prediction = self.predict(x_t, t, self.text(text))
-        estimate = self.schedule.to_x_0(prediction, x_t, t, prediction_type=self.prediction_type)
+        x_0, _, estimate = self.denoise(video, text, eps, t)
         return (estimate - x_0).square().flatten(1).mean(1)
 
     @torch.no_grad()

@@ -178,8 +178,7 @@ def make_example(
 def predict(model: Text2Sign, example: Example, text: TextFeatures) -> Tensor:
     """The output for the example's clip with the noise of step 0; (1, 3, F, H, W) float32."""
     noise = example.noise(model, 0)
-    x_t = model.schedule.add_noise(model.standardise(example.video), noise.eps, noise.t)
-    return model.eval().predict(x_t, noise.t, model.text(text))
+    return model.eval().noise_and_predict(example.video, model.text(text), noise.eps, noise.t)[2]
 
 
 def check_output(output: Tensor, *, when: str, cure: str) -> float:

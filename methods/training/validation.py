@@ -85,14 +85,12 @@ class FixedClips:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """(x_t, x_0, its estimate, eps, its estimate) of some clips, each (B, C, F, H, W)."""
         device, shape = model.clip_mean.device, model.clip_shape
-        x_0 = model.standardise(self._data.videos(rows).to(device))
+        video = self._data.videos(rows).to(device)
         draws = (runtime.generator(self._config.SPLIT_SEED, "validation", self._data.names[row], t) for row in rows)
         eps = torch.stack([torch.randn(shape, generator=draw) for draw in draws]).to(device)
         now = torch.full((len(rows),), t, device=device)
-        text = model.text(encoder.encode([self._data.texts[row] for row in rows]).to(device))
-        x_t = model.schedule.add_noise(x_0, eps, now)
-        prediction = model.predict(x_t, now, text)
-        x_0_hat = model.schedule.to_x_0(prediction, x_t, now, prediction_type=model.prediction_type)
+        text = encoder.encode([self._data.texts[row] for row in rows]).to(device)
+        x_0, x_t, x_0_hat = model.denoise(video, text, eps, now)
         return x_t, x_0, x_0_hat, eps, model.schedule.to_eps(x_0_hat, x_t, now)
 
 
