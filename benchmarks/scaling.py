@@ -104,7 +104,7 @@ def reckon(step: float, parameters: int, largest_unit: int) -> list[dict[str, An
 
 def sizes(config: Config) -> tuple[int, int]:
     """Trainable parameters of the config's model, and those of its largest unit under FSDP."""
-    from methods.training.sharding import units
+    from methods.training.distributed import units
 
     model = create_text2sign(config, TextEncoder(PACKAGED_ENCODER, max_length=config.TEXT_MAX_LENGTH))
     count = [[p.numel() for module in unit for p in module.parameters()] for unit in units(model.backbone)]

@@ -26,13 +26,12 @@ from dataset import data_identity, load_dataset
 from diffusion.text2sign import TrainingNoise, create_text2sign, training_noise
 from methods.cost import meta_copy
 from methods.sampling.loading import check_encoder, encoder_identity, load_weights
-from methods.training.distributed import Share, distribute, gather, shares
+from methods.training.distributed import Share, distribute, gather, gathered, load_moments, shares
 from methods.training.interruption import Interruption
 from methods.training.optimisation import Ema, make_optimizer
 from methods.training.report import Report, Validation
 from methods.training.resume import print_data, print_position, read_state
 from methods.training.run import Run
-from methods.training.sharding import gathered, own_moments
 from methods.training.step import Piece, StepResult, TrainingStep
 from methods.training.warm_start import TrainingError, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
@@ -299,7 +298,7 @@ class Trainer:
                 f"{path} trained other parameters than this config does. Set TINYFUSION_FREEZE_BACKBONE as it was."
             )
         self.ema.restore(self.model, content["ema"])
-        self.optimizer.load_state_dict(own_moments(content["optimizer"], self.optimizer))
+        load_moments(self.optimizer, content["optimizer"])
         if content["scaler"]:  # empty where it was trained without fp16
             self.scaler.load_state_dict(content["scaler"])
         before, now = content["data"], data_identity(self.data, self.training)

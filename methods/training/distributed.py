@@ -1,24 +1,37 @@
-"""One optimiser step on many processes: whose clips are whose, and what carries the gradients between them.
+"""One run on many processes: whose clips are whose, what carries the gradients between them, and FSDP's parts.
 
 A step has BATCH_SIZE * GRADIENT_ACCUMULATION_STEPS clips of each process. Its clips and all their noise are a function
 of (SEED, step), so every process knows the whole step and takes its share: two processes with BATCH_SIZE=2 take the
 step that one takes with BATCH_SIZE=4.
+
+With FSDP2 (Zhao et al. 2023; ``fully_shard``) every process holds a part of each weight, gradient, moment and average:
+a range of rows. PyTorch gathers the weights of a unit of the backbone before it computes, drops them afterwards, and
+leaves each process the sum of its own part of the gradient. A checkpoint knows no parts: ``gathered`` makes whole
+tensors, ``like`` takes the own part of one. (torch.distributed.checkpoint.state_dict would do so too, but it invents
+moments for parameters that have none yet, in the running optimiser as well.)
 """
 
 from __future__ import annotations
 
 import contextlib
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._pytree import tree_map_only
 
 from config import Config
 from diffusion.text2sign import Text2Sign
-from methods.training.sharding import shard
+from models.architectures.tinyfusion import TinyFusionVideo
+from models.layers.modulation import Modulated
 from utils.process_group import add
 from utils.processes import World, world
+
+# ---- The clips of a step ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,9 @@ def gather(parts: list[Share], losses: list[Tensor], *, out: Tensor) -> Tensor:
     return add(out)  # a sum with zeros: exact, and NaN stays NaN
 
 
+# ---- Gradients between processes -------------------------------------------------------------------------------------
+
+
 def distribute(model: Text2Sign, config: Config, device: torch.device) -> nn.Module:
     """What a training step calls: the model, which FSDP changes in place, or DistributedDataParallel around it.
 
@@ -76,3 +92,117 @@ def exchanging(forward: nn.Module, *, now: bool) -> contextlib.AbstractContextMa
     if isinstance(forward, DistributedDataParallel) and not now:
         return forward.no_sync()
     return contextlib.nullcontext()
+
+
+def shard(backbone: nn.Module, device: torch.device) -> None:
+    """Leave this process its part of every parameter, in place; ``forward`` then works on all processes together.
+
+    The whole backbone is the last unit, for what lies around its blocks: every use of it begins with its ``forward``.
+    It gives its weights back after ``forward`` like the others, so that nobody finds outdated ones gathered.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
+    mesh = init_device_mesh(device.type, (world().size,))
+    for unit in units(backbone):
+        for module in unit:
+            if isinstance(module, Modulated):  # used before the block, for all of its calls
+                fully_shard(module.adaLN_modulation, mesh=mesh)
+        fully_shard(unit if len(unit) > 1 else unit[0], mesh=mesh)
+    fully_shard(backbone, mesh=mesh, reshard_after_forward=True)
+    for module in backbone.modules():
+        if isinstance(module, FSDPModule):  # gloo adds up and knows no averages; FSDP then divides itself
+            module.set_force_sum_reduction_for_comms(device.type == "cpu")
+    # Of the output, a view of the last layer's: harmless where, as here, nothing changes it in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
+
+
+def units(backbone: nn.Module) -> list[list[nn.Module]]:
+    """Modules whose weights are gathered together, in groups that run one after the other.
+
+    These are the blocks, members of the backbone's lists. TinyFusion calls a block once for each chunk of frames and
+    its adapter once after them: as a group they are gathered once, and not once for each chunk.
+    """
+    if isinstance(backbone, TinyFusionVideo):
+        return [list(pair) for pair in zip(backbone.dit.blocks, backbone.adapters, strict=True)]
+    return [[block] for block in _blocks(backbone)]
+
+
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """Members of the outermost lists in ``module``, lists in lists opened, without those that have no weights."""
+    for child in module.children():
+        if isinstance(module, nn.ModuleList) and not isinstance(child, nn.ModuleList):
+            if any(True for _ in child.parameters()):
+                yield child
+        else:
+            yield from _blocks(child)
+
+
+# ---- Parts and wholes -----------------------------------------------------------------------------------------------
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether it is a ``DTensor``, told by what only that class has: importing it takes a second of a start."""
+    return hasattr(tensor, "placements")
+
+
+@torch.no_grad()
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process holds of a sharded tensor, sharing its memory; any other tensor as it is. No gradient."""
+    return tensor.to_local() if is_sharded(tensor) else tensor.detach()
+
+
+@torch.no_grad()
+def whole(tensor: Tensor) -> Tensor:
+    """A sharded tensor put together, on all processes by all of them; any other tensor as it is. No gradient."""
+    return tensor.full_tensor() if is_sharded(tensor) else tensor.detach()
+
+
+def like(full: Tensor, model: Tensor) -> Tensor:
+    """``full``, which every process has, sharded as ``model`` is; itself where that is not, or has another shape."""
+    if not is_sharded(model) or full.shape != model.shape:
+        return full
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(full, model.device_mesh, model.placements, src_data_rank=None)
+
+
+def from_parts(part: Tensor, model: Tensor) -> Tensor:
+    """The inverse of ``own_part``: the tensor, sharded as ``model`` is, of which each process has its ``part``."""
+    if not is_sharded(model):
+        return part
+    from torch.distributed.tensor import DTensor
+
+    place = {"shape": model.shape, "stride": model.stride(), "run_check": False}
+    return DTensor.from_local(part.to(model.device), model.device_mesh, model.placements, **place)
+
+
+def gathered(state: dict[str, Any], *, keep: bool) -> dict[str, Any]:
+    """``state`` with every sharded tensor in its dictionaries and lists whole, on the host.
+
+    All processes take part, tensor by tensor; one that does not ``keep`` them is left with empty ones.
+    """
+
+    def full(tensor: Tensor) -> Tensor:
+        if not is_sharded(tensor):
+            return tensor
+        found = whole(tensor)
+        return found.cpu() if keep else torch.empty(0)
+
+    return tree_map_only(Tensor, full, state)
+
+
+def load_moments(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
+    """A checkpoint's moments, each sharded as the parameter that it belongs to; the rates and decays stay the
+    optimiser's own, which a resumed run may have changed."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    moments = {
+        number: {name: like(value, parameters[number]) for name, value in state.items()}
+        for number, state in stored["state"].items()
+    }
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def gradient_norm(parameters: list[nn.Parameter]) -> Tensor:
+    """The L2 norm of the whole gradient."""
+    return whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))

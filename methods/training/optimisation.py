@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from config import Config
 from diffusion.text2sign import Text2Sign
-from methods.training.sharding import from_parts, is_sharded, like, own_part
+from methods.training.distributed import from_parts, is_sharded, like, own_part
 
 
 class Ema:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from methods.training.sharding import is_sharded, own_part, whole
+from methods.training.distributed import is_sharded, own_part, whole
 from utils.process_group import add
 from utils.train_logger import Histogram
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.text2sign import TrainingNoise
-from methods.training.distributed import exchanging
-from methods.training.sharding import gradient_norm
+from methods.training.distributed import exchanging, gradient_norm
 from models.text_features import TextFeatures
 
 FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"  # phases of a step

@@ -1,4 +1,4 @@
-"""methods/training/{distributed,sharding}.py, utils/process_group.py: two real processes with gloo, on the CPU."""
+"""methods/training/distributed.py, utils/process_group.py: two real processes with gloo, on the CPU."""
 
 from __future__ import annotations
 
