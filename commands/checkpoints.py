@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     folder = config_of(args).CHECKPOINT_DIR
     from utils.checkpoints import listing as checkpoint_list
 
-    found = [checkpoint_list.summarise(path, verify=args.verify) for path in checkpoint_list.find(folder)]
+    found = checkpoint_list.find(folder, verify=args.verify)
     if args.json:
         print(json.dumps(checkpoint_list.as_json(found), indent=2))
     elif found:

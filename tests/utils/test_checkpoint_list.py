@@ -226,9 +226,35 @@ def test_checkpoints_are_found_by_experiment_and_age(tmp_path: Path) -> None:
     for age, name in enumerate(("b/new.pt", "b/old.pt", "a/x.pt")):
         os.utime(saved(tmp_path / name), (1e9 - age, 1e9 - age))
     (tmp_path / "a" / "notes.txt").write_text("no checkpoint")
-    found = [path.relative_to(tmp_path).as_posix() for path in checkpoint_list.find(tmp_path)]
+    found = [one.path.relative_to(tmp_path).as_posix() for one in checkpoint_list.find(tmp_path)]
     assert found == ["a/x.pt", "b/old.pt", "b/new.pt"]
     assert checkpoint_list.find(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("num_looks", range(1, 7))
+@pytest.mark.parametrize("verify", [[], ["--verify"]])
+def test_a_file_that_a_training_prunes_meanwhile_is_not_listed_and_the_others_are(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, num_looks: int, verify: list[str]
+) -> None:
+    """It is removed just before somebody looks at it, or opens it, for the ``num_looks``-th time."""
+    pruned, kept = (saved(here / "checkpoints" / "a" / name) for name in ("pruned.pt", "kept.pt"))
+    looks = 0
+
+    def before(act: Callable[..., object]) -> Callable[..., object]:
+        def counted(path: object, *args: object, **more: object) -> object:
+            nonlocal looks
+            looks += str(path).endswith("pruned.pt")
+            if looks == num_looks:
+                pruned.unlink(missing_ok=True)
+            return act(path, *args, **more)
+
+        return counted
+
+    monkeypatch.setattr("os.stat", before(os.stat))
+    monkeypatch.setattr("builtins.open", before(open))
+    assert main(["checkpoints", "--json", *verify]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert one["path"].endswith(kept.name) and one["problem"] == "" and looks >= num_looks
 
 
 @pytest.mark.parametrize(

@@ -139,9 +139,12 @@ class CheckpointSummary:
 
 
 def summarise(path: Path, *, verify: bool = False) -> CheckpointSummary:
-    """Describe a file without raising: a damaged one is listed with its problem.
+    """Describe a file; a damaged one with its problem.
 
     What is read is the description and its checksum; ``verify`` reads every byte and number, as loading does.
+
+    Raises:
+        FileNotFoundError: it is not there, or no longer.
     """
     stat = path.stat()
     place = (path, path.parent.name, stat.st_size, stat.st_mtime)
@@ -149,15 +152,20 @@ def summarise(path: Path, *, verify: bool = False) -> CheckpointSummary:
         content = load(path) if verify else peek(path)
         config = config_of(content, path)
     except CheckpointError as error:
+        path.stat()  # what is gone has no problem
         return CheckpointSummary(*place, damaged=isinstance(error, DamagedCheckpointError), problem=str(error))
     facts = (content["step"], content["epoch"], content["validation_loss"])
     return CheckpointSummary(*place, *facts, config.MODEL_NAME)
 
 
-def find(folder: str | Path) -> list[Path]:
-    """Every checkpoint below ``folder``, by experiment and age."""
-    files = [path for path in Path(folder).rglob("*.pt") if path.is_file()]
-    return sorted(files, key=lambda path: (path.parent, path.stat().st_mtime, path.name))
+def find(folder: str | Path, *, verify: bool = False) -> list[CheckpointSummary]:
+    """Every checkpoint below ``folder``, by experiment and age; one that a training removes meanwhile is none."""
+    found = []
+    for path in Path(folder).rglob("*.pt"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file():
+                found.append(summarise(path, verify=verify))
+    return sorted(found, key=lambda one: (one.path.parent, one.modified, one.path.name))
 
 
 def table(found: list[CheckpointSummary]) -> str:
