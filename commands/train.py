@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from commands.common import add_command, add_verify, config_of
@@ -33,8 +35,28 @@ def run(args: argparse.Namespace) -> int:
     from utils.process_group import joined, only_first_speaks
     from utils.runtime import device_of, enough_memory
 
-    with enough_memory(SMALLER), joined(device_of(config)), only_first_speaks():
+    with enough_memory(SMALLER), joined(device_of(config)), only_first_speaks(), _alone(config):
         return _train(args, config)
+
+
+@contextlib.contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    """The experiment is this run's alone, for as long as the context lasts; of many processes the first holds it."""
+    from utils.checkpoints.file import latest_path
+    from utils.lock import Lock
+    from utils.process_group import on_first
+
+    lock = Lock(
+        latest_path(config).with_name("training.lock"),
+        work=f"training {config.EXPERIMENT_NAME}",
+        otherwise="Train another beside it: --set EXPERIMENT_NAME=NEW_NAME",
+    )
+    on_first(lock.take)
+    try:
+        yield
+    finally:
+        if world().is_first:
+            lock.release()
 
 
 def _train(args: argparse.Namespace, config: Config) -> int:
