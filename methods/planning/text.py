@@ -21,36 +21,17 @@ def as_text(plan: Plan) -> str:
 
 
 def as_json(plan: Plan) -> dict[str, object]:
-    """Plain types; bytes, seconds, operations."""
-    training, speed = plan.training, plan.speed
+    """The plan's own fields but for the settings, and what follows from them; bytes, seconds, operations."""
+    found, place, speed = dataclasses.asdict(plan), plan.place, plan.speed
     return {
+        **{name: value for name, value in found.items() if name != "config"},
         "model": plan.config.MODEL_NAME,
-        "parameters": training.num_parameters,
-        "trainable_parameters": training.num_trainable,
-        "device": plan.place.device.type,
-        "device_present": plan.place.present,
-        "operators_of": plan.place.traced.type,
-        "precision": _precision(plan),
-        "text_width": plan.encoder.width if plan.encoder else ASSUMED_WIDTH,
-        "text_encoder_known": plan.encoder is not None,
-        "num_tokens": plan.num_tokens,
-        "training_peak": dataclasses.asdict(training.peak),
-        "sampling_peak": {"num_clips": plan.num_sampled, **dataclasses.asdict(plan.sampling)},
-        "between_steps": {"num_clips": plan.num_between, "num_bytes": plan.between},
-        "host": plan.host,
+        "place": {"device": place.device.type, "present": place.present, "precision": _precision(plan)},
+        "encoder": plan.encoder._asdict() if plan.encoder else None,
         "needed": plan.needed,
-        "memory": plan.memory,
         "fits": None if plan.memory is None else plan.needed <= plan.memory,
-        "levers": [{"set": changes, "num_bytes": found} for changes, found in plan.levers],
-        "flops_by_phase": training.flops_by_phase,
-        "flops_by_kind": training.flops_by_kind,
-        "matmul_rate": speed.matmul_rate if speed else None,
-        "share": speed.share if speed else None,
-        "share_measured_on": speed.measured_on if speed else "",
-        "seconds_at_matmul_rate": speed.floor(training) if speed else None,
-        "seconds_per_step": speed.expected(training) if speed else None,
-        "training_clips": plan.num_clips,
         "steps_per_epoch": plan.steps_per_epoch,
+        "seconds_per_step": speed.expected(plan.training) if speed else None,
     }
 
 

@@ -55,11 +55,13 @@ def test_json_has_the_same_in_bytes_and_seconds(
 ) -> None:
     assert main(["plan", *command_settings(tmp_path, clips_folder), "--json", "--share", "0.5"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert sum(found["training_peak"]["parts"].values()) == found["training_peak"]["num_bytes"]
+    for peak in (found["training"]["peak"], found["sampling"]):
+        assert sum(peak["parts"].values()) == peak["num_bytes"]
     assert found["fits"] is True and found["needed"] <= found["memory"] and found["levers"] == []
-    assert (found["share"], found["steps_per_epoch"], found["training_clips"]) == (0.5, 4, 8)
-    assert found["seconds_per_step"] == pytest.approx(2 * found["seconds_at_matmul_rate"])
-    assert found["text_width"] == 384 and found["text_encoder_known"] is True
+    assert (found["speed"]["share"], found["steps_per_epoch"], found["num_clips"]) == (0.5, 4, 8)
+    at_matmul_rate = sum(found["training"]["flops_by_phase"].values()) / found["speed"]["matmul_rate"]
+    assert found["seconds_per_step"] == pytest.approx(2 * at_matmul_rate)
+    assert found["encoder"]["width"] == 384 and found["place"]["device"] == "cpu"
 
 
 def test_where_it_does_not_fit_levers_are_tried_and_told_with_those_that_are_enough_marked(
