@@ -30,11 +30,9 @@ def training_flops(model: Text2Sign, *, num_clips: int, num_tokens: int) -> floa
     backbone = meta_copy(model.backbone)
     x_t = torch.empty(num_clips, *model.clip_shape, device="meta")
     t = torch.empty(num_clips, dtype=torch.int64, device="meta")
-    width = model.text.pooled_mean.shape[0]
-    tokens, pooled = (torch.empty(num_clips, *shape, device="meta") for shape in ((num_tokens, width), (width,)))
-    mask = torch.empty(num_clips, num_tokens, dtype=torch.bool, device="meta")
+    text = TextFeatures.blank(num_clips, num_tokens, model.text.width, device="meta")
     with FlopCounterMode(display=False) as counter:
-        prediction = backbone(x_t, t, TextFeatures(tokens, mask, pooled))
+        prediction = backbone(x_t, t, text)
         if prediction.requires_grad:
             prediction.sum().backward()
     return counter.get_total_flops() / num_clips
@@ -89,6 +87,6 @@ def small_copy(config: Config, encoder: TextEncoder) -> tuple[nn.Module, tuple[T
     """The same architecture at the size of the debug preset, and inputs to trace it with: its graph in a second."""
     debug = make_config("debug", {"MODEL_ARCHITECTURE": config.MODEL_ARCHITECTURE})
     model = create_text2sign(debug, encoder)
-    tokens, pooled = torch.zeros(1, 2, encoder.width), torch.zeros(1, encoder.width)
-    inputs = (torch.zeros(1, *debug.INPUT_SHAPE), torch.zeros(1, dtype=torch.int64), tokens)
-    return Backbone(model.backbone), (*inputs, torch.ones(1, 2, dtype=torch.bool), pooled)
+    text = TextFeatures.blank(1, 2, encoder.width)
+    inputs = torch.zeros(1, *debug.INPUT_SHAPE), torch.zeros(1, dtype=torch.int64)
+    return Backbone(model.backbone), (*inputs, text.tokens, text.mask, text.pooled)

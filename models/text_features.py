@@ -20,6 +20,13 @@ class TextFeatures:
     mask: Tensor
     pooled: Tensor
 
+    @classmethod
+    def blank(cls, num_rows: int, num_tokens: int, width: int, device: torch.device | str = "cpu") -> TextFeatures:
+        """Zeros for captions that all have ``num_tokens``: what only shapes matter for."""
+        tokens = torch.zeros(num_rows, num_tokens, width, device=device)
+        mask = torch.ones(num_rows, num_tokens, dtype=torch.bool, device=device)
+        return cls(tokens, mask, torch.zeros(num_rows, width, device=device))
+
     def to(self, device: torch.device) -> TextFeatures:
         return TextFeatures(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))
 
@@ -58,7 +65,7 @@ class TextStandardiser(nn.Module):
 
     def __init__(self, width: int, *, enabled: bool) -> None:
         super().__init__()
-        self.enabled = enabled
+        self.width, self.enabled = width, enabled
         for part in ("tokens", "pooled"):
             self.register_buffer(f"{part}_mean", torch.zeros(width))
             self.register_buffer(f"{part}_std", torch.ones(width))

@@ -38,7 +38,6 @@ class Plan:
 
     config: Config
     place: Place
-    question: Question
     num_tokens: int
     num_sampled: int  # clips at a time, afterwards
     encoder: EncoderShape | None  # None: not on this machine
@@ -89,7 +88,6 @@ def make_plan(config: Config, question: Question) -> Plan:
     plan = Plan(
         config=config,
         place=place,
-        question=question,
         num_tokens=sizes["num_tokens"],
         num_sampled=num_sampled,
         encoder=encoder,
@@ -100,7 +98,7 @@ def make_plan(config: Config, question: Question) -> Plan:
         host=_host(config, training, encoder, num_clips, sizes),
         num_clips=num_clips,
         no_clips=no_clips,
-        speed=_speed(config, place, question, sizes),
+        speed=measure_speed(config, place, share=question.share, **sizes) if place.present else None,
         memory=question.memory or (runtime.memory_bytes(place.device) if place.present else None),
         levers=[],
     )
@@ -179,9 +177,3 @@ def _host(
         "training clips, 8 bits": num_clips * math.prod(config.INPUT_SHAPE),
     }
     return {name: size for name, size in parts.items() if size}
-
-
-def _speed(config: Config, place: Place, question: Question, sizes: dict[str, int]) -> Speed | None:
-    if not place.present:
-        return None
-    return measure_speed(config, place, share=question.share, **sizes)

@@ -6,7 +6,6 @@ The step is the training step itself: under FakeTensorMode it is planned with, o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -16,18 +15,12 @@ from diffusion.text2sign import Text2Sign, create_text2sign, training_noise
 from methods.training.optimisation import Ema, make_optimizer
 from methods.training.step import FORWARD, Piece, TrainingStep
 from methods.training.warm_start import freeze_backbone
+from models.encoder_files import EncoderShape
 from models.text_features import TextFeatures
 from schedulers.training_schedules import ema_decay
 from utils import runtime
 
 TRACED_PARTS = 2  # of a step with accumulated gradients; every further one is as the second
-
-
-@dataclass(frozen=True)
-class EncoderWidth:
-    """All that a model needs to know of its text encoder."""
-
-    width: int
 
 
 class TrainingTensors:
@@ -78,24 +71,14 @@ class TrainingTensors:
             enter(FORWARD)
             video = torch.zeros(config.BATCH_SIZE, *config.INPUT_SHAPE, device=device)
             part = noise[start : start + config.BATCH_SIZE].to(device)
-            yield Piece(video, self.texts(config.BATCH_SIZE), part, num_clips=num_clips)
-
-    def texts(self, num_clips: int) -> TextFeatures:
-        """Features of captions that all have ``num_tokens``."""
-        return texts(num_clips, self.num_tokens, self.model.text.pooled_mean.shape[0], self.device)
-
-
-def texts(num_clips: int, num_tokens: int, width: int, device: torch.device) -> TextFeatures:
-    """Features of ``num_clips`` captions without content."""
-    mask = torch.ones(num_clips, num_tokens, dtype=torch.bool, device=device)
-    pooled = torch.zeros(num_clips, width, device=device)
-    return TextFeatures(torch.zeros(num_clips, num_tokens, width, device=device), mask, pooled)
+            text = TextFeatures.blank(config.BATCH_SIZE, self.num_tokens, self.model.text.width, device)
+            yield Piece(video, text, part, num_clips=num_clips)
 
 
 def empty_model(config: Config, *, text_width: int, device: torch.device, dtype: torch.dtype | None) -> Text2Sign:
     """The model of the config for texts of ``text_width`` channels, on ``device``; ``dtype`` is autocast's."""
     with torch.device(device):
-        model = create_text2sign(config, EncoderWidth(text_width))
+        model = create_text2sign(config, EncoderShape(text_width, num_bytes=0))
     model.autocast_dtype = dtype
     return model
 
@@ -107,7 +90,7 @@ def sample(model: Text2Sign, config: Config, *, num_clips: int, num_tokens: int)
     """
     device = model.clip_mean.device
     model.sample(
-        texts(num_clips, num_tokens, model.text.pooled_mean.shape[0], device),
+        TextFeatures.blank(num_clips, num_tokens, model.text.width, device),
         [runtime.generator(index) for index in range(num_clips)],
         num_steps=1,
         sampler="ddpm" if config.SAMPLER == "ddpm" else "ddim",

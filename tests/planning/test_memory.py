@@ -28,9 +28,10 @@ from methods.planning.memory import (
     plan_sampling,
     plan_training,
 )
-from methods.planning.tensors import EncoderWidth, TrainingTensors, empty_model, sample
+from methods.planning.tensors import TrainingTensors, empty_model, sample
 from methods.planning.trace import COPIES, KEPT, RECOMPUTED, WEIGHTS, WORKING, MemoryTrace
 from methods.training.step import FORWARD
+from models.encoder_files import EncoderShape
 from models.text_encoder import TextEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,7 +171,7 @@ def test_the_peak_of_sampling_is_that_of_real_sampling(architecture: str) -> Non
 def test_operations_agree_with_torchs_own_counter(architecture: str) -> None:
     """On another way: a copy on the device ``meta``; attention kernels may be counted by another formula there."""
     config = make_config("debug", {**SMALL, "MODEL_ARCHITECTURE": architecture, "BATCH_SIZE": 3})
-    model = create_text2sign(config, EncoderWidth(384))
+    model = create_text2sign(config, EncoderShape(384, num_bytes=0))
     counted = 3 * training_flops(model, num_clips=3, num_tokens=8)
     found = plan_training(config, CPU, **SIZES)
     assert found.num_flops == pytest.approx(counted, rel=0.02)
