@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -64,25 +65,24 @@ class TextToSignDataset:
             ConfigError: ``cache_dir`` is a file.
         """
         self.folder = Path(folder)
-        self.problems: list[str] = []
+        rows, self.problems = list_pairs(self.folder)
         self.remarks: list[str] = []
         self.names: list[str] = []
         self.texts: list[str] = []
         keys: list[str] = []
         size = {"num_frames": num_frames, "image_size": image_size}
-        pairs = self._pairs()
         with ClipCache(cache_dir, self.folder, **size, verify=verify) as cache:
-            for gif, caption in tqdm(pairs, desc="reading clips", unit="clip", delay=1, leave=False):
+            for row in tqdm(rows, desc="reading clips", unit="clip", delay=1, leave=False):
                 try:
-                    text = cache.caption(caption, read_caption)
-                    key = cache.clip(gif, partial(_decode, gif, **size))
+                    text = cache.caption(row.caption, read_caption)
+                    key = cache.clip(row.path, partial(_decode, row.path, **size))
                 except (VideoError, DatasetError) as error:
                     self.problems.append(str(error))
                     continue
                 if (num_source := cache.num_source(key)) < num_frames:
                     by_repeating = f"spread over NUM_FRAMES={num_frames} by repeating some"
-                    self.remarks.append(f"{gif}: {num_source} frames, {by_repeating}")
-                self.names.append(_name(gif, self.folder))
+                    self.remarks.append(f"{row.path}: {num_source} frames, {by_repeating}")
+                self.names.append(row.name)
                 self.texts.append(text)
                 keys.append(key)
         self.copies = copies_among(self.folder, self.names)
@@ -119,23 +119,6 @@ class TextToSignDataset:
                 squares += clip_square
         return mean.float(), (squares / len(indices)) ** 0.5
 
-    def _pairs(self) -> list[tuple[Path, Path]]:
-        """GIFs that have a caption; what has no partner goes to ``problems``."""
-        if not self.folder.is_dir():
-            raise DatasetError(f"DATA_DIR={self.folder} is no folder." + _CURE)
-        gifs: dict[Path, Path] = {}
-        captions: dict[Path, Path] = {}
-        found = (path for path in self.folder.rglob("*") if path.suffix.lower() in (".gif", ".txt"))
-        for path in sorted(found, key=PARTS):
-            table = gifs if path.suffix.lower() == ".gif" else captions
-            first = table.setdefault(path.with_suffix(""), path)
-            if first is not path:
-                self.problems.append(f"{path}: {first.name} beside it has the same name; wanted one of them")
-        for key in sorted(gifs.keys() ^ captions.keys(), key=PARTS):
-            wanted = f"no caption; wanted {key.name}.txt" if key in gifs else f"no clip; wanted {key.name}.gif"
-            self.problems.append(f"{gifs.get(key) or captions[key]}: {wanted} beside it")
-        return [(gifs[key], captions[key]) for key in sorted(gifs.keys() & captions.keys(), key=PARTS)]
-
 
 _CURE = (
     " Put NAME.gif with NAME.txt there, name another folder with --set DATA_DIR=FOLDER, "
@@ -155,14 +138,34 @@ def load_dataset(config: Config, *, verify: bool = False) -> TextToSignDataset:
     )  # fmt: skip
 
 
-def clip_names(folder: str | Path) -> list[str]:
-    """Names of the pairs in a folder, sorted, by the names of the files alone: none of them is opened."""
-    folder = Path(folder)
-    found: dict[str, set[str]] = {".gif": set(), ".txt": set()}
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in found:
-            found[path.suffix.lower()].add(_name(path, folder))
-    return sorted(found[".gif"] & found[".txt"])
+class Row(NamedTuple):
+    """A clip as a folder lists it, before any file is opened; ``name`` is its path in the folder, no suffix."""
+
+    path: Path
+    caption: Path
+    name: str
+
+
+def list_pairs(folder: Path) -> tuple[list[Row], list[str]]:
+    """Every GIF with the caption beside it, in the order of names, and what has no partner or too many, with why.
+
+    Raises:
+        DatasetError: no folder.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"DATA_DIR={folder} is no folder." + _CURE)
+    problems: list[str] = []
+    files: dict[str, dict[Path, Path]] = {".gif": {}, ".txt": {}}
+    for path in sorted((path for path in folder.rglob("*") if path.suffix.lower() in files), key=PARTS):
+        first = files[path.suffix.lower()].setdefault(path.with_suffix(""), path)
+        if first is not path:
+            problems.append(f"{path}: {first.name} beside it has the same name; wanted one of them")
+    gifs, captions = files.values()
+    for stem in sorted(gifs.keys() ^ captions.keys(), key=PARTS):
+        wanted = f"no caption; wanted {stem.name}.txt" if stem in gifs else f"no clip; wanted {stem.name}.gif"
+        problems.append(f"{gifs.get(stem) or captions[stem]}: {wanted} beside it")
+    stems = sorted(gifs.keys() & captions.keys(), key=PARTS)
+    return [Row(gifs[stem], captions[stem], stem.relative_to(folder).as_posix()) for stem in stems], problems
 
 
 def copies_among(folder: Path, names: list[str]) -> dict[str, str]:
@@ -213,10 +216,6 @@ def _decode(gif: Path, data: bytes, *, num_frames: int, image_size: int) -> tupl
     if len(frames) < 2:
         raise DatasetError(f"{gif}: one frame; wanted a clip of at least 2")
     return fit_clip(frames, num_frames=num_frames, image_size=image_size), len(frames)
-
-
-def _name(gif: Path, folder: Path) -> str:
-    return gif.relative_to(folder).with_suffix("").as_posix()
 
 
 def _summary(problems: list[str]) -> str:

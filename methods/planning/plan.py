@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Config, ConfigError
-from dataset import clip_names, copies_among
+from dataset import copies_among, list_pairs
 from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
 from methods.planning.seconds import Speed, measure_speed
 from methods.planning.trace import Peak
@@ -158,11 +158,12 @@ def _try_levers(
 
 def num_training_clips(config: Config) -> tuple[int, str]:
     """By the names of the files alone; 0 and the reason if there are none, or the split does not fit them."""
-    names = clip_names(config.DATA_DIR) if Path(config.DATA_DIR).is_dir() else []
+    folder = Path(config.DATA_DIR)
+    names = [row.name for row in list_pairs(folder)[0]] if folder.is_dir() else []
     if not names:
         return 0, f"DATA_DIR={config.DATA_DIR} holds no pairs of GIF and TXT"
     try:
-        return len(split(config, names, copies=copies_among(Path(config.DATA_DIR), names))[0]), ""
+        return len(split(config, names, copies=copies_among(folder, names))[0]), ""
     except (ConfigError, SplitError) as error:
         return 0, str(error)
 

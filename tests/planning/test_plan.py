@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from config import Config, make_config
-from dataset import clip_names, load_dataset
+from dataset import list_pairs, load_dataset
 from main import main
 from methods.planning.memory import Place, plan_training
 from methods.planning.plan import (
@@ -138,7 +138,7 @@ def test_the_encoders_shape_is_that_of_the_loaded_encoder(encoder: TextEncoder) 
 
 def test_names_are_those_of_the_dataset(debug_config: Callable[..., Config], clips_folder: Path) -> None:
     config = debug_config()
-    assert clip_names(config.DATA_DIR) == sorted(load_dataset(config).names)
+    assert [row.name for row in list_pairs(clips_folder)[0]] == load_dataset(config).names
     assert num_training_clips(config) == (8, "")
     assert num_training_clips(debug_config(VALIDATION_FRACTION=0.5)) == (4, "")
     number, reason = num_training_clips(debug_config(SPLIT_FILE=str(clips_folder / "none.json")))
