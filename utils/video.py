@@ -44,17 +44,8 @@ def to_uint8(video: Tensor) -> np.ndarray:
     return levels.round().byte().permute(1, 2, 3, 0).contiguous().cpu().numpy()
 
 
-def from_uint8(frames: np.ndarray) -> Tensor:
-    """(F, H, W, 3) uint8 -> (3, F, H, W) float32 in [-1, 1], the inverse of ``to_uint8``.
-
-    Raises:
-        VideoError: another shape or type.
-    """
-    return batch_from_uint8([frames])[0]
-
-
 def batch_from_uint8(clips: list[np.ndarray]) -> Tensor:
-    """B clips of one shape (F, H, W, 3) uint8 -> (B, 3, F, H, W) float32, each as ``from_uint8`` makes it.
+    """B clips of one shape (F, H, W, 3) uint8 -> (B, 3, F, H, W) float32 in [-1, 1], the inverse of ``to_uint8``.
 
     Raises:
         VideoError: another shape or type, or no clip at all.

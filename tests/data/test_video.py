@@ -22,7 +22,7 @@ def test_frames_of_one_clip_lie_side_by_side_and_unfold_again():
 
 def test_every_uint8_value_survives_the_way_to_a_tensor_and_back():
     frames = np.arange(256 * 3, dtype=np.uint32).astype(np.uint8).reshape(2, 8, 16, 3)
-    tensor = v.from_uint8(frames)
+    tensor = v.batch_from_uint8([frames])[0]
     assert tensor.shape == (3, 2, 8, 16) and tensor.dtype == torch.float32
     assert tensor.min() == -1.0 and tensor.max() == 1.0
     np.testing.assert_array_equal(v.to_uint8(tensor), frames)
@@ -45,7 +45,7 @@ def test_wrong_shapes_are_refused_with_the_shape_that_was_wanted():
     with pytest.raises(v.VideoError, match=r"wanted \(3, F, H, W\)"):
         v.to_uint8(torch.zeros(2, 3, 4, 8, 8))
     with pytest.raises(v.VideoError, match=r"wanted uint8 \(F, H, W, 3\)"):
-        v.from_uint8(np.zeros((4, 8, 8, 3), dtype=np.float32))
+        v.batch_from_uint8([np.zeros((4, 8, 8, 3), dtype=np.float32)])
     frames = np.zeros((4, 8, 8, 3), dtype=np.uint8)
     for clips in ([], [frames, frames[:1]]):
         with pytest.raises(v.VideoError, match="wanted one or more of one shape"):
