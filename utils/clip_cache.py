@@ -59,7 +59,8 @@ class Place(NamedTuple):
 class ClipCache:
     """What the files of a data folder hold; a context, which ends the writing. ``frames`` is for afterwards.
 
-    Without ``cache_dir``, or where it cannot be written, clips stay in memory.
+    Without ``cache_dir``, or where it cannot be written, clips stay in memory. Leaving the context raises ConfigError
+    where what was written cannot be mapped.
     """
 
     def __init__(
@@ -187,8 +188,14 @@ class ClipCache:
         if self._place is None:
             return
         if self._own is not None:
-            self._pixels[self._own.name] = self._own.finish(self._shape)
-            self._own = None
+            own, self._own = self._own, None
+            try:
+                self._pixels[own.name] = own.finish(self._shape)
+            except OSError as refusal:
+                raise ConfigError(
+                    f"{self._place} is on a disk that maps no files ({refusal.strerror}). "
+                    "Name another folder: --set CACHE_DIR=FOLDER, or none: --set CACHE_DIR="
+                ) from refusal
         try:
             if kind is None and not self._in_memory:
                 self._join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import resource
@@ -10,6 +11,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -198,6 +200,15 @@ def test_a_cache_folder_that_is_a_file_is_a_mistake_told_in_one_line(warm: Scene
     with pytest.raises(ConfigError, match="taken is a file; wanted a folder") as caught:
         warm.read()
     assert "\n" not in str(caught.value) and warm.cache_dir.read_bytes() == b"mine"
+
+
+def test_a_disk_that_maps_no_files_is_a_mistake_told(cold: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(np, "memmap", refuse)
+    with pytest.raises(ConfigError, match="maps no files \\(No such device\\).*--set CACHE_DIR=FOLDER"):
+        cold.read()
 
 
 def test_a_file_where_the_clips_should_be_is_told_once(cold: Scene, capsys: pytest.CaptureFixture[str]) -> None:
