@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 
 from commands import checkpoints, evaluate, fix_config, plan, prepare_data, reproduce, sample, train
@@ -15,6 +16,7 @@ from commands import show_config as settings
 from config import UserError
 from utils.processes import speaks
 
+FLAG = re.compile(r"(?<=^--)[a-z][a-z-]*")  # --num-samples is taken for --num_samples
 # In the order of --help:
 COMMANDS = (plan, train, sample, reproduce, evaluate, prepare_data, settings, checkpoints, fix_config)
 
@@ -30,7 +32,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(commands)
-    return parser.parse_args(arguments)
+    return parser.parse_args([FLAG.sub(lambda flag: flag[0].replace("-", "_"), word) for word in arguments])
 
 
 def main(arguments: list[str] | None = None) -> int:

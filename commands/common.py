@@ -16,17 +16,30 @@ if TYPE_CHECKING:
 
 
 def add_command(
-    commands: argparse._SubParsersAction, name: str, run: Callable[[argparse.Namespace], int], text: str
+    commands: argparse._SubParsersAction,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+    *,
+    usage: str = "[flags]",
+    has_settings: bool = True,
 ) -> argparse.ArgumentParser:
-    """A command with --preset and --set, whose ``run`` gets the namespace and returns the exit code."""
+    """A command with --preset and --set, whose ``run`` gets the namespace and returns the exit code.
+
+    Without ``has_settings``, --help does not show the two, and ``run`` has to ``refuse_settings``.
+    """
     command = commands.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=argparse.RawTextHelpFormatter
-    )
+        name, help=text, description=text[0].upper() + text[1:] + ".", usage=f"%(prog)s {usage}",
+        formatter_class=argparse.RawTextHelpFormatter,
+    )  # fmt: skip
     command.set_defaults(run=run, command=name)
-    command.add_argument("--preset", default="default", metavar="NAME", help=f"one of: {', '.join(settings.PRESETS)}")
+    hidden = None if has_settings else argparse.SUPPRESS
+    command.add_argument(
+        "--preset", default="default", metavar="NAME", help=hidden or f"one of: {', '.join(settings.PRESETS)}"
+    )
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
-        help="change one setting, for example --set BATCH_SIZE=2; may be repeated",
+        help=hidden or "change one setting, as in --set BATCH_SIZE=2; may be repeated",
     )  # fmt: skip
     return command
 
@@ -57,7 +70,7 @@ def add_model(command: argparse.ArgumentParser, what: str) -> None:
     """``--checkpoint``, and ``--batch_size``: how many of ``what`` pass through its model at a time."""
     command.add_argument("--checkpoint", metavar="PATH", help="default: the latest of the experiment")
     command.add_argument(
-        "--batch_size", "--batch-size", type=int, metavar="N",
+        "--batch_size", type=int, metavar="N",
         help=f"{what} at a time; memory grows with it\n(default: 8, fewer if clips are larger than 16 frames of 64 px)",
     )  # fmt: skip
 

@@ -20,18 +20,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_model(command, "clips, or prompts for a clip,")
     command.add_argument("--data", metavar="FOLDER", help="clips and captions; default: those it was trained on")
     command.add_argument(
-        "--max_clips", "--max-clips", type=int, default=DEFAULTS["max_clips"], metavar="N",
+        "--max_clips", type=int, default=DEFAULTS["max_clips"], metavar="N",
         help="at most so many clips that were trained on, and so many held-out ones",
     )  # fmt: skip
     command.add_argument(
-        "--clips_per_caption", "--clips-per-caption", type=int, default=DEFAULTS["clips_per_caption"], metavar="N",
+        "--clips_per_caption", type=int, default=DEFAULTS["clips_per_caption"], metavar="N",
         help="generated for each",
     )  # fmt: skip
     command.add_argument(
         "--blind", metavar="PATH", help="a checkpoint trained with SHUFFLE_CAPTIONS=True: one more control"
     )
     command.add_argument(
-        "--recogniser_steps", "--recogniser-steps", type=int, metavar="N",
+        "--recogniser_steps", type=int, metavar="N",
         default=DEFAULTS["recogniser_steps"],
         help="training steps of the recogniser that names generated signs",
     )  # fmt: skip

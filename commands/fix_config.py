@@ -11,11 +11,14 @@ from commands.common import add_command, refuse_settings
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
-    command = add_command(commands, "fix-config", run, "make config.py fit the model in a checkpoint")
+    command = add_command(
+        commands, "fix-config", run, "make config.py fit the model in a checkpoint",
+        usage="--checkpoint PATH [flags]", has_settings=False,
+    )  # fmt: skip
     command.add_argument("--checkpoint", required=True, metavar="PATH")
-    command.add_argument("--dry-run", action="store_true", help="show the change, write nothing")
+    command.add_argument("--dry_run", action="store_true", help="show the change, write nothing")
     command.add_argument("--file", default=settings.__file__, metavar="PATH", help="default: the project's config.py")
-    command.epilog = "Every setting comes from the checkpoint: --preset and --set are refused."
+    command.epilog = "Every setting comes from the checkpoint."
 
 
 def run(args: argparse.Namespace) -> int:

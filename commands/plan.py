@@ -15,17 +15,23 @@ def add(commands: argparse._SubParsersAction) -> None:
         commands, "plan", run, "say what a training needs, without weights: memory, time, what to change"
     )
     command.add_argument(
-        "--memory", type=float, metavar="GIB", help="of the GPU you mean; without it, what the device here has"
+        "--memory", type=float, metavar="GIB", help="memory of the GPU you mean; default: what the device here has"
     )
     command.add_argument(
-        "--batch_size", "--batch-size", type=int, metavar="N", help="clips that `sample` makes at a time"
+        "--batch_size", type=int, metavar="N", help="clips that sample makes at a time; default: its own default"
     )
-    command.add_argument("--tokens", type=int, metavar="N", help="of a caption; without it, the most: TEXT_MAX_LENGTH")
+    command.add_argument(
+        "--tokens", type=int, metavar="N", help="tokens of a caption; default: the most, TEXT_MAX_LENGTH"
+    )
     command.add_argument(
         "--share", type=float, metavar="X",
-        help="reckon with this share of the matmul rate, 0 to 1; without it, a slice of the model is timed",
+        help="share of the matmul rate to reckon with, 0 to 1; default: that of a slice of the model, which is timed",
     )  # fmt: skip
     command.add_argument("--json", action="store_true", help="for machines: bytes, seconds, operations")
+    command.epilog = (
+        "Is a GPU of 8 GiB enough, which need not be here?\n"
+        "  python main.py plan --preset small --set DEVICE=cuda --memory 8"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

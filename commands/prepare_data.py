@@ -27,8 +27,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="instead of letters, spelled words: one a line in FILE; written to OUTPUT/CODE_words.\n"
         "Without --languages: ase",
     )  # fmt: skip
-    command.add_argument("--image-size", "--image_size", type=int, metavar="PX", help="default: IMAGE_SIZE")
-    command.add_argument("--num-frames", "--num_frames", type=int, metavar="N", help="default: NUM_FRAMES")
+    command.add_argument("--image_size", type=int, metavar="PX", help="default: IMAGE_SIZE")
+    command.add_argument("--num_frames", type=int, metavar="N", help="default: NUM_FRAMES")
     command.add_argument(
         "--copies", type=int, default=0, metavar="N",
         help="of each clip N more, by slightly other cameras and hands, which SEED decides; default: 0",

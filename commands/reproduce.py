@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
-    command = add_command(commands, "reproduce", run, "make a written clip again and compare it bit for bit")
+    command = add_command(
+        commands, "reproduce", run, "make a written clip again and compare it bit for bit",
+        usage="FILE [flags]", has_settings=False,
+    )  # fmt: skip
     command.add_argument("file", metavar="FILE", help="a GIF that sample wrote; its comment says what made it")
-    command.add_argument("--checkpoint", metavar="PATH", help="default: the path in the clip's comment")
+    command.add_argument("--checkpoint", metavar="PATH", help="default: the one that made the clip, where it was then")
     command.add_argument("--output", metavar="FILE", help="default: FILE_reproduced.gif beside FILE")
     command.epilog = (
-        "Every setting comes from the clip: --preset and --set are refused.\n"
-        "exit code 0: the same bytes; 1: it differs; 2: it cannot be made again"
+        "Every setting comes from the clip.\nexit code 0: the same bytes; 1: it differs; 2: it cannot be made again"
     )
 
 

@@ -26,29 +26,33 @@ NUM_SHOWN = 5  # files that are made again, by name
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
-    command = add_command(commands, "sample", run, "write clips for prompts as GIF files")
-    add_model(command, "clips")
-    command.add_argument("--text", action="append", default=[], metavar="PROMPT", help="may be repeated")
-    command.add_argument(
-        "--prompts-file", "--prompts_file", metavar="FILE",
+    command = add_command(
+        commands, "sample", run, "write clips for prompts as GIF files", usage="--text PROMPT [flags]"
+    )
+    what = command.add_argument_group("which clips")
+    what.add_argument("--text", action="append", default=[], metavar="PROMPT", help="may be repeated")
+    what.add_argument(
+        "--prompts_file", metavar="FILE",
         help="UTF-8, one prompt a line; blank lines and those that begin with # are left out;\n- is standard input",
     )  # fmt: skip
-    command.add_argument("--num_samples", "--num-samples", type=int, default=1, metavar="N", help="clips per prompt")
-    command.add_argument("--eta", type=float, metavar="X", help="0: deterministic DDIM, 1: as random as DDPM")
-    command.add_argument(
-        "--guidance_scale", "--guidance-scale", type=float, metavar="X",
+    what.add_argument("--num_samples", type=int, default=1, metavar="N", help="clips per prompt; default: 1")
+    what.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same clip, whatever the batch")
+    how = command.add_argument_group("how (default: as the checkpoint's settings say)")
+    how.add_argument("--steps", type=int, metavar="N", help="denoising steps, at most TIMESTEPS of the model")
+    how.add_argument(
+        "--guidance_scale", type=float, metavar="X",
         help="0 ignores the text, 1 is plain conditioning, > 1 exaggerates it",
     )  # fmt: skip
-    command.add_argument("--steps", type=int, metavar="N", help="denoising steps, at most TIMESTEPS of the model")
-    command.add_argument("--sampler", metavar="NAME", help="ddim, ddpm, or dpm++: deterministic, for few steps")
-    command.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same clip, whatever the batch")
-    command.add_argument("--fps", type=int, metavar="N", help="frames per second of the written GIF")
+    how.add_argument("--sampler", metavar="NAME", help="ddim, ddpm, or dpm++: deterministic, for few steps")
+    how.add_argument("--eta", type=float, metavar="X", help="of ddim: 0 is deterministic, 1 as random as ddpm")
+    how.add_argument("--fps", type=int, metavar="N", help="frames per second of the written GIF")
+    add_model(command, "clips")
     command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/samples")
     command.add_argument("--overwrite", action="store_true", help="make clips again that are finished already")
     command.epilog = (
         "Each batch is written as it is done. After an interruption, the same command goes on: it leaves the clips\n"
         "that are finished, of the same prompt, seed, settings and weights. On several GPUs, each with its share:\n"
-        "  torchrun --nproc_per_node 4 main.py sample --prompts-file prompts.txt"
+        "  torchrun --nproc_per_node 4 main.py sample --prompts_file prompts.txt"
     )
 
 

@@ -25,13 +25,13 @@ class PromptList:
 
 
 def gather(texts: list[str], file: str | None, *, num_processes: int = 1) -> PromptList:
-    """The prompts of ``--text``, then those of ``--prompts-file``; white space between words counts as one space.
+    """The prompts of ``--text``, then those of ``--prompts_file``; white space between words counts as one space.
 
     Raises:
         ConfigError: no prompt at all, one that is empty, not UTF-8 or too long, or a file that cannot be read.
     """
     if not texts and file is None:
-        raise ConfigError("There is no prompt; wanted --text PROMPT, or --prompts-file FILE with one a line.")
+        raise ConfigError("There is no prompt; wanted --text PROMPT, or --prompts_file FILE with one a line.")
     given = [("--text", _of_flag(text)) for text in texts]
     if file is not None:
         given += [(f"line {n}", prompt) for n, prompt in read_prompts(file, num_processes=num_processes)]
@@ -105,4 +105,4 @@ def _normalise(text: str) -> str:
 
 
 def _name(file: str) -> str:
-    return "standard input" if file == STDIN else f"--prompts-file {file}"
+    return "standard input" if file == STDIN else f"--prompts_file {file}"

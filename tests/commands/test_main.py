@@ -20,26 +20,9 @@ from tests.conftest import command_settings, files_below
 from utils.gif import read_gif
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("plan", "train", "sample", "reproduce", "evaluate", "prepare-data", "config", "checkpoints", "fix-config")
 
 
-# ---- Help and config ------------------------------------------------------------------------------------------------
-
-
-def test_help_names_every_command_and_answers_without_loading_torch() -> None:
-    code = "import sys; sys.argv = ['main.py', '--help']\ntry:\n    import main; main.main()\nexcept SystemExit as e:\n"
-    code += "    print(e.code, 'torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1] == "0 False" and done.stderr == ""
-    done = subprocess.run([sys.executable, "main.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and all(f"\n    {command}" in done.stdout for command in COMMANDS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
-    assert ended.value.code == 0 and "--preset" in capsys.readouterr().out
+# ---- Config ---------------------------------------------------------------------------------------------------------
 
 
 def test_config_shows_every_setting_and_marks_what_changed(capsys: pytest.CaptureFixture[str]) -> None:

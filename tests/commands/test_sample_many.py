@@ -130,7 +130,7 @@ def test_standard_input_is_a_list_too(
 
 
 MISTAKES = {
-    "no prompt": ([], {}, "There is no prompt; wanted --text PROMPT, or --prompts-file FILE"),
+    "no prompt": ([], {}, "There is no prompt; wanted --text PROMPT, or --prompts_file FILE"),
     "no file": (["--prompts-file", "none.txt"], {}, "none.txt cannot be read (No such file or directory)"),
     "a folder": (["--prompts-file", "."], {}, ". cannot be read (Is a directory)"),
     "an empty file": (["--prompts-file", os.devnull], {}, "holds no prompt; wanted one a line"),

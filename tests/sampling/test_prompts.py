@@ -66,10 +66,10 @@ def test_a_file_that_holds_no_prompts_is_refused_in_one_line(tmp_path: Path, dat
 
 
 def test_without_any_prompt_and_without_a_file_it_is_said_what_is_wanted(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="There is no prompt; wanted --text PROMPT, or --prompts-file FILE"):
+    with pytest.raises(ConfigError, match="There is no prompt; wanted --text PROMPT, or --prompts_file FILE"):
         gather([], None)
     for place, reason in ((tmp_path / "none.txt", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(ConfigError, match=rf"--prompts-file {place} cannot be read \({reason}.*one prompt a line"):
+        with pytest.raises(ConfigError, match=rf"--prompts_file {place} cannot be read \({reason}.*one prompt a line"):
             gather(["yes"], str(place))
 
 
