@@ -179,33 +179,41 @@ class Config:
 
     def _units(self) -> list[tuple[str, int, str]]:
         """(setting, what it must be a multiple of, why) for the chosen architecture."""
-        tubelets = [
-            ("IMAGE_SIZE", self.TUBELET_SIZE, "the TUBELET_SIZE"),
-            ("NUM_FRAMES", self.TUBELET_FRAMES, "the TUBELET_FRAMES"),
-            ("TRANSFORMER_WIDTH", 64, "the width of an attention head"),
-        ]
         patch, coarsest = int(self.TINYFUSION_VARIANT.split("/")[1]), self.UNET_PATCH_SIZE * 2 ** (self.UNET_LEVELS - 1)
-        return {
-            "tinyfusion": [
-                ("IMAGE_SIZE", patch, f"the patch size of TINYFUSION_VARIANT={self.TINYFUSION_VARIANT}"),
-                ("TINYFUSION_ADAPTER_WIDTH", 32, "the width of an attention head"),
-            ],
-            "vivit": tubelets,
-            "vit3d": tubelets,
-            "dit3d": tubelets,
-            "unet3d": [
-                ("IMAGE_SIZE", coarsest, f"px at the coarsest of UNET_LEVELS={self.UNET_LEVELS} resolutions"),
-                ("UNET_WIDTH", 32, "the width of an attention head"),
-            ],
-        }.get(self.MODEL_ARCHITECTURE, [])
+        head = "the width of an attention head"
+        units = [  # a setting whose readers mind it, then the unit
+            (
+                "TINYFUSION_VARIANT",
+                "IMAGE_SIZE",
+                patch,
+                f"the patch size of TINYFUSION_VARIANT={self.TINYFUSION_VARIANT}",
+            ),
+            ("TINYFUSION_ADAPTER_WIDTH", "TINYFUSION_ADAPTER_WIDTH", 32, head),
+            ("TUBELET_SIZE", "IMAGE_SIZE", self.TUBELET_SIZE, "the TUBELET_SIZE"),
+            ("TUBELET_FRAMES", "NUM_FRAMES", self.TUBELET_FRAMES, "the TUBELET_FRAMES"),
+            ("TRANSFORMER_WIDTH", "TRANSFORMER_WIDTH", 64, head),
+            (
+                "UNET_LEVELS",
+                "IMAGE_SIZE",
+                coarsest,
+                f"px at the coarsest of UNET_LEVELS={self.UNET_LEVELS} resolutions",
+            ),
+            ("UNET_WIDTH", "UNET_WIDTH", 32, head),
+        ]
+        keys = model_keys(self.MODEL_ARCHITECTURE)
+        return [unit for reader, *unit in units if reader in keys]
 
     @property
     def MODEL_NAME(self) -> str:
         """Architecture and size in a few words, for tables and messages."""
-        transformer = f"{self.TUBELET_FRAMES}x{self.TUBELET_SIZE} {self.TRANSFORMER_DEPTH}x{self.TRANSFORMER_WIDTH}"
-        unet = f"/{self.UNET_PATCH_SIZE} {self.UNET_LEVELS}x{self.UNET_WIDTH}"
-        sizes = {"tinyfusion": self.TINYFUSION_VARIANT, "unet3d": unet}
-        return f"{self.MODEL_ARCHITECTURE} {sizes.get(self.MODEL_ARCHITECTURE, transformer)}"
+        sizes = {  # of those who read the setting
+            "TINYFUSION_VARIANT": self.TINYFUSION_VARIANT,
+            "TUBELET_SIZE": f"{self.TUBELET_FRAMES}x{self.TUBELET_SIZE}",
+            "TRANSFORMER_WIDTH": f"{self.TRANSFORMER_DEPTH}x{self.TRANSFORMER_WIDTH}",
+            "UNET_WIDTH": f"/{self.UNET_PATCH_SIZE} {self.UNET_LEVELS}x{self.UNET_WIDTH}",
+        }
+        keys = model_keys(self.MODEL_ARCHITECTURE)
+        return " ".join([self.MODEL_ARCHITECTURE, *(size for key, size in sizes.items() if key in keys)])
 
     @property
     def INPUT_SHAPE(self) -> tuple[int, int, int, int]:
@@ -225,18 +233,15 @@ MODEL_KEYS = (
 )  # fmt: skip
 """Settings that a trained model was built with."""
 
-_OTHERS_KEYS = {  # architecture -> beginnings of the model keys that it does not read
-    "tinyfusion": ("TUBELET_", "TRANSFORMER_", "UNET_"),
-    "vivit": ("TINYFUSION_", "UNET_"),
-    "vit3d": ("TINYFUSION_", "UNET_"),
-    "dit3d": ("TINYFUSION_", "UNET_"),
-    "unet3d": ("TINYFUSION_", "TUBELET_", "TRANSFORMER_"),
-}
+_SHARED = ("TUBELET_", "TRANSFORMER_")  # beginnings of the sizes of an architecture that has none of its own
+_OWN = {"tinyfusion": ("TINYFUSION_",), "unet3d": ("UNET_",)}  # architecture -> beginnings of its sizes
 
 
 def model_keys(architecture: str) -> tuple[str, ...]:
     """The model keys that matter to ``architecture``: a checkpoint and the config must agree on them."""
-    return tuple(key for key in MODEL_KEYS if not key.startswith(_OTHERS_KEYS.get(architecture, ())))
+    read = _OWN.get(architecture, _SHARED)
+    others = tuple(each for sizes in (_SHARED, *_OWN.values()) for each in sizes if each not in read)
+    return tuple(key for key in MODEL_KEYS if not key.startswith(others))
 
 
 def field_types() -> dict[str, Any]:

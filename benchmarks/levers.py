@@ -118,19 +118,19 @@ SURGERY: dict[str, Callable[[nn.Module], None]] = {
 @contextmanager
 def backbones(change: Callable[[nn.Module], None] | None, name: str) -> Iterator[None]:
     """While it lasts, every new backbone of architecture ``name`` is changed in place."""
-    build = text2sign.ARCHITECTURES[name]
+    usual = text2sign.ARCHITECTURES[name]
 
     def changed(*args: Any, **kwargs: Any) -> nn.Module:
-        backbone = build(*args, **kwargs)
+        backbone = usual.build(*args, **kwargs)
         if change:
             change(backbone)
         return backbone
 
-    text2sign.ARCHITECTURES[name] = changed
+    text2sign.ARCHITECTURES[name] = replace(usual, build=changed)
     try:
         yield
     finally:
-        text2sign.ARCHITECTURES[name] = build
+        text2sign.ARCHITECTURES[name] = usual
 
 
 def train(config: Config, seconds: float) -> Trainer:

@@ -3,8 +3,8 @@
     python -m benchmarks.recognise --checkpoints 200        # a few minutes
 
 Each has a random model and random statistics. Right means: config.py is rewritten so that every model key that the
-file can know is the checkpoint's; wrong means: any other value was written. Without settings the keys of
-``methods.fix_config.UNTRACED`` cannot be known and must stay as they were.
+file can know is the checkpoint's; wrong means: any other value was written. Without settings the keys ``UNTRACED``
+cannot be known and must stay as they were.
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ from benchmarks.machine import write_result
 from config import Config, ConfigError, UserError, make_config, model_keys
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
 from external.TinyFusion.dit import OURS, PATCH_SIZES
-from methods.fix_config import UNTRACED, known_keys, stored_config
+from methods.fix_config import known_keys, stored_config
 from utils.checkpoints import file as checkpoint
 from utils.config_file import fit, read_defaults, read_source, replace_file
 from utils.runtime import generator
+
+UNTRACED = (
+    "NUM_FRAMES", "TEXT_ENCODER", "TEXT_MAX_LENGTH", "TIMESTEPS", "NOISE_SCHEDULER", "NOISE_SHIFT", "PREDICTION_TYPE",
+)  # fmt: skip
+"""Model keys that no tensor depends on: the weights are the same for any number of frames or steps."""
 
 SMALL = (*OURS, "S")  # variants that build in a moment
 

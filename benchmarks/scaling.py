@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.machine import RESULTS, ROOT, write_result
 from config import Config, make_config
-from diffusion.text2sign import create_text2sign, training_noise
+from diffusion.text2sign import ARCHITECTURES, create_text2sign, training_noise
 from models.text_encoder import TextEncoder
 from presets import PACKAGED_ENCODER
 
@@ -104,10 +104,9 @@ def reckon(step: float, parameters: int, largest_unit: int) -> list[dict[str, An
 
 def sizes(config: Config) -> tuple[int, int]:
     """Trainable parameters of the config's model, and those of its largest unit under FSDP."""
-    from methods.training.distributed import units
-
     model = create_text2sign(config, TextEncoder(PACKAGED_ENCODER, max_length=config.TEXT_MAX_LENGTH))
-    count = [[p.numel() for module in unit for p in module.parameters()] for unit in units(model.backbone)]
+    units = ARCHITECTURES[config.MODEL_ARCHITECTURE].units(model.backbone)
+    count = [[p.numel() for module in unit for p in module.parameters()] for unit in units]
     return sum(p.numel() for p in model.parameters() if p.requires_grad), max(map(sum, count))
 
 

@@ -15,22 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from config import Config
-from models.architectures.dit3d import build_dit3d
-from models.architectures.tinyfusion import build_tinyfusion
-from models.architectures.unet3d import build_unet3d
-from models.architectures.vit3d import build_vit3d
-from models.architectures.vivit import build_vivit
+from models.architecture import Architecture
+from models.architectures import dit3d, tinyfusion, unet3d, vit3d, vivit
 from models.text_features import TextFeatures, TextStandardiser
 from schedulers.noise_schedulers import NoiseSchedule
 from schedulers.samplers import SAMPLERS, Step
 from utils.runtime import autocast, generator
 
-ARCHITECTURES = {  # name -> (Config, text_width, alphas_cumprod) -> nn.Module
-    "tinyfusion": build_tinyfusion,
-    "vivit": build_vivit,
-    "vit3d": build_vit3d,
-    "dit3d": build_dit3d,
-    "unet3d": build_unet3d,
+ARCHITECTURES: dict[str, Architecture] = {  # MODEL_ARCHITECTURE -> the backbone and all that is particular to it
+    "tinyfusion": tinyfusion.ARCHITECTURE,
+    "vivit": vivit.ARCHITECTURE,
+    "vit3d": vit3d.ARCHITECTURE,
+    "dit3d": dit3d.ARCHITECTURE,
+    "unet3d": unet3d.ARCHITECTURE,
 }
 
 
@@ -220,7 +217,7 @@ def create_text2sign(config: Config, encoder: HasWidth) -> Text2Sign:
     schedule = NoiseSchedule(config.NOISE_SCHEDULER, config.TIMESTEPS, noise_shift=config.NOISE_SHIFT)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(config.SEED, "weights").initial_seed())
-        build = ARCHITECTURES[config.MODEL_ARCHITECTURE]
+        build = ARCHITECTURES[config.MODEL_ARCHITECTURE].build
         backbone = build(config, text_width=encoder.width, alphas_cumprod=schedule.exact)
     return Text2Sign(
         backbone,

@@ -1,33 +1,23 @@
 """Which model a checkpoint holds: from its own settings or, where those are lost, from names and shapes of tensors.
 
 What the tensors show is tried out: a model of these settings is built, and its names and shapes must be the file's, all
-of them. What leaves no trace in a tensor (``UNTRACED``) is never guessed.
+of them. What leaves no trace in a tensor is never guessed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from config import Config, ConfigError, model_keys
 from diffusion.text2sign import ARCHITECTURES
-from external.TinyFusion.dit import PATCH_SIZES, VARIANTS
+from models.architecture import Shapes, Values
 from schedulers.noise_schedulers import NoiseSchedule
 from utils.checkpoints import file as checkpoint
-
-Shapes = Mapping[str, tuple[int, ...]]
-Values = dict[str, Any]  # setting -> value
-
-UNTRACED = (
-    "NUM_FRAMES", "TEXT_ENCODER", "TEXT_MAX_LENGTH", "TIMESTEPS", "NOISE_SCHEDULER", "NOISE_SHIFT", "PREDICTION_TYPE",
-)  # fmt: skip
-"""Model keys that no tensor depends on: the weights are the same for any number of frames or steps."""
 
 
 def stored_config(path: Path) -> tuple[Config, tuple[str, ...]]:
@@ -50,28 +40,31 @@ def stored_config(path: Path) -> tuple[Config, tuple[str, ...]]:
                 f"{path} has lost its settings, and its {len(tensors)} tensors are those of no model that this version "
                 "builds. Set the model keys of config.py by hand, or use another: python main.py checkpoints"
             ) from error
-        return found, UNTRACED
+        return found
 
 
-def recognise(tensors: Mapping[str, Tensor]) -> Config | None:
-    """The config whose model has exactly these tensors, ``UNTRACED`` at their defaults; None if there is none."""
+def recognise(tensors: Mapping[str, Tensor]) -> tuple[Config, tuple[str, ...]] | None:
+    """The config whose model has exactly these tensors, and its model keys that leave no trace in them; None if none.
+
+    The keys without a trace stand at their defaults: the weights are the same for any number of frames or steps.
+    """
     shapes = {name.removeprefix("backbone."): tuple(t.shape) for name, t in tensors.items() if "backbone." in name}
-    for name, read in READERS.items():
+    for name, architecture in ARCHITECTURES.items():
         try:
-            values = {"MODEL_ARCHITECTURE": name, **read(shapes), **_statistics(tensors)}
+            values = {"MODEL_ARCHITECTURE": name, **architecture.read(shapes), **_statistics(tensors)}
             # Any number of whole tubelets will do: no tensor depends on it.
             frames = 2 * values.get("TUBELET_FRAMES", 1)
             config = dataclasses.replace(Config(), **values, NUM_FRAMES=frames)
         except (KeyError, ValueError, ConfigError):  # another architecture's tensors
             continue
         if _shapes_of(config, tensors["text.pooled_mean"].shape[0]) == shapes:
-            return config
+            return config, tuple(key for key in model_keys(name) if key not in values)
     return None
 
 
 def _shapes_of(config: Config, text_width: int) -> Shapes:
     schedule = NoiseSchedule(config.NOISE_SCHEDULER, config.TIMESTEPS)
-    build = ARCHITECTURES[config.MODEL_ARCHITECTURE]
+    build = ARCHITECTURES[config.MODEL_ARCHITECTURE].build
     with torch.random.fork_rng(devices=[]):
         backbone = build(config, text_width=text_width, alphas_cumprod=schedule.exact)
     return {name: tuple(tensor.shape) for name, tensor in backbone.state_dict().items()}
@@ -87,49 +80,6 @@ def _statistics(tensors: Mapping[str, Tensor]) -> Values:
         )
     }
     return {"IMAGE_SIZE": tensors["clip_mean"].shape[-1], **fitted}
-
-
-def _count(shapes: Shapes, beginning: str) -> int:
-    """How many modules stand in the list ``beginning``."""
-    numbers = {match[1] for name in shapes if (match := re.match(rf"{re.escape(beginning)}\.(\d+)\.", name))}
-    return len(numbers)
-
-
-def _tinyfusion(shapes: Shapes) -> Values:
-    width, _, patch, _ = shapes["dit.x_embedder.proj.weight"]
-    sizes = (_count(shapes, "dit.blocks"), width)
-    variants = [name for name, variant in VARIANTS.items() if variant[:2] == sizes and patch in PATCH_SIZES]
-    (variant,) = variants  # ValueError: none, or one cannot say which
-    return {
-        "TINYFUSION_VARIANT": f"DiT-{variant}/{patch}",
-        "TINYFUSION_ADAPTER_WIDTH": shapes["adapters.0.down.weight"][0],
-    }
-
-
-def _tubelets(*lists: str) -> Callable[[Shapes], Values]:
-    """For a transformer whose blocks stand in ``lists``."""
-
-    def read(shapes: Shapes) -> Values:
-        width, _, frames, size, _ = shapes["embedding.proj.weight"]
-        depth = sum(_count(shapes, name) for name in lists)
-        values = {"TUBELET_FRAMES": frames, "TUBELET_SIZE": size}
-        return {**values, "TRANSFORMER_WIDTH": width, "TRANSFORMER_DEPTH": depth}
-
-    return read
-
-
-def _unet3d(shapes: Shapes) -> Values:
-    width, _, _, size, _ = shapes["stem.weight"]
-    return {"UNET_PATCH_SIZE": size, "UNET_WIDTH": width, "UNET_LEVELS": _count(shapes, "down")}
-
-
-READERS: dict[str, Callable[[Shapes], Values]] = {  # architecture -> its sizes; KeyError or ValueError if it is another
-    "tinyfusion": _tinyfusion,
-    "vivit": _tubelets("blocks"),
-    "dit3d": _tubelets("blocks"),
-    "vit3d": _tubelets("down", "middle", "up"),
-    "unet3d": _unet3d,
-}
 
 
 def known_keys(config: Config, unknown: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,12 +14,11 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from config import Config
-from diffusion.text2sign import Text2Sign
+from config import Config, ConfigError
+from diffusion.text2sign import ARCHITECTURES, Text2Sign
 from methods.cost import matmul_peak
 from methods.planning.memory import Place, TrainingPlan, trace_step, tracing
 from methods.planning.tensors import TrainingTensors, empty_model
-from models.architectures.tinyfusion import TinyFusionVideo
 from utils import runtime
 
 SECONDS_AT_PEAK = 1.5  # of a slice, if it reached the machine's matmul rate; in truth two or three times that
@@ -28,7 +27,6 @@ FEWEST_FRAMES = 4
 REPEATS = 3  # of a quick slice, of which the best counts
 ENOUGH = 1.0  # seconds; a slice that takes longer is timed once
 DEVIATION = 0.02  # of the slice's weights, whose values must only stay finite
-TUBELETS = ("vivit", "vit3d", "dit3d")  # architectures whose frames come in tubelets
 
 
 @dataclass(frozen=True)
@@ -81,25 +79,25 @@ def measure_speed(
 
 
 def slices(config: Config) -> Iterator[Config]:
-    """Ever smaller parts of the config's step: one block (``vit3d``: two), half the clips, half the frames."""
-    depth = min(config.TRANSFORMER_DEPTH, 2 if config.MODEL_ARCHITECTURE == "vit3d" else 1)
-    part = replace(config, TRANSFORMER_DEPTH=depth, GRADIENT_ACCUMULATION_STEPS=1)
+    """Ever smaller parts of the config's step: half the clips, half the frames."""
+    part = replace(config, GRADIENT_ACCUMULATION_STEPS=1)
     yield part
     while part.BATCH_SIZE > 1:
         part = replace(part, BATCH_SIZE=part.BATCH_SIZE // 2)
         yield part
-    unit = part.TUBELET_FRAMES if part.MODEL_ARCHITECTURE in TUBELETS else 1
-    while part.NUM_FRAMES // 2 >= FEWEST_FRAMES and part.NUM_FRAMES // 2 % unit == 0:
-        part = replace(part, NUM_FRAMES=part.NUM_FRAMES // 2)
+    while part.NUM_FRAMES // 2 >= FEWEST_FRAMES:
+        try:
+            part = replace(part, NUM_FRAMES=part.NUM_FRAMES // 2)
+        except ConfigError:  # no whole number of tubelets
+            return
         yield part
 
 
 def one_block(part: Config, place: Place, *, text_width: int) -> Text2Sign:
-    """The model of a slice; a DiT's depth is no setting, so all its blocks but the first are cut off."""
+    """The model of a slice: of blocks that are alike only the first."""
     model = empty_model(part, text_width=text_width, device=place.traced, dtype=place.dtype)
-    if isinstance(model.backbone, TinyFusionVideo):
-        model.backbone.dit.blocks = model.backbone.dit.blocks[:1]
-        model.backbone.adapters = model.backbone.adapters[:1]
+    if shorten := ARCHITECTURES[part.MODEL_ARCHITECTURE].shorten:
+        shorten(model.backbone)
     return model
 
 
@@ -137,5 +135,5 @@ def _time_step(run: TrainingTensors) -> tuple[float, float]:
 
 
 def _describe(part: Config) -> str:
-    block = "all of it" if part.MODEL_ARCHITECTURE == "unet3d" else "one block"
+    block = "one block" if ARCHITECTURES[part.MODEL_ARCHITECTURE].shorten else "all of it"
     return f"{block}, {part.BATCH_SIZE} x {part.NUM_FRAMES} frames"

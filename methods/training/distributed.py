@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._pytree import tree_map_only
 
 from config import Config
-from diffusion.text2sign import Text2Sign
-from models.architectures.tinyfusion import TinyFusionVideo
+from diffusion.text2sign import ARCHITECTURES, Text2Sign
 from models.layers.modulation import Modulated
 from utils.process_group import add
 from utils.processes import World, world
@@ -79,7 +77,8 @@ def distribute(model: Text2Sign, config: Config, device: torch.device) -> nn.Mod
     if world().size == 1:
         return model
     if config.DISTRIBUTED == "fsdp":
-        shard(model.backbone, device)
+        units = ARCHITECTURES[config.MODEL_ARCHITECTURE].units(model.backbone)
+        shard(model.backbone, device, units=units)
         return model
     return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
@@ -94,9 +93,10 @@ def exchanging(forward: nn.Module, *, now: bool) -> contextlib.AbstractContextMa
     return contextlib.nullcontext()
 
 
-def shard(backbone: nn.Module, device: torch.device) -> None:
+def shard(backbone: nn.Module, device: torch.device, *, units: list[list[nn.Module]]) -> None:
     """Leave this process its part of every parameter, in place; ``forward`` then works on all processes together.
 
+    The weights of each of the ``units``, groups of modules that run one after the other, are gathered together.
     The whole backbone is the last unit, for what lies around its blocks: every use of it begins with its ``forward``.
     It gives its weights back after ``forward`` like the others, so that nobody finds outdated ones gathered.
     """
@@ -104,7 +104,7 @@ def shard(backbone: nn.Module, device: torch.device) -> None:
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     mesh = init_device_mesh(device.type, (world().size,))
-    for unit in units(backbone):
+    for unit in units:
         for module in unit:
             if isinstance(module, Modulated):  # used before the block, for all of its calls
                 fully_shard(module.adaLN_modulation, mesh=mesh)
@@ -115,27 +115,6 @@ def shard(backbone: nn.Module, device: torch.device) -> None:
             module.set_force_sum_reduction_for_comms(device.type == "cpu")
     # Of the output, a view of the last layer's: harmless where, as here, nothing changes it in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-
-
-def units(backbone: nn.Module) -> list[list[nn.Module]]:
-    """Modules whose weights are gathered together, in groups that run one after the other.
-
-    These are the blocks, members of the backbone's lists. TinyFusion calls a block once for each chunk of frames and
-    its adapter once after them: as a group they are gathered once, and not once for each chunk.
-    """
-    if isinstance(backbone, TinyFusionVideo):
-        return [list(pair) for pair in zip(backbone.dit.blocks, backbone.adapters, strict=True)]
-    return [[block] for block in _blocks(backbone)]
-
-
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """Members of the outermost lists in ``module``, lists in lists opened, without those that have no weights."""
-    for child in module.children():
-        if isinstance(module, nn.ModuleList) and not isinstance(child, nn.ModuleList):
-            if any(True for _ in child.parameters()):
-                yield child
-        else:
-            yield from _blocks(child)
 
 
 # ---- Parts and wholes -----------------------------------------------------------------------------------------------

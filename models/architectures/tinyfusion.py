@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from config import Config
-from external.TinyFusion.dit import DiT, DiTBlock, parse_variant
+from external.TinyFusion.dit import PATCH_SIZES, VARIANTS, DiT, DiTBlock, parse_variant
 from external.TinyFusion.weights import published_timesteps
+from models.architecture import Architecture, Shapes, Values, num_members
 from models.layers.adapters import SpaceTimeAdapter, TemporalConvolution, TextProjection, maybe_checkpoint
 from models.layers.positions import fitted_positions
 from models.text_features import TextFeatures
@@ -112,3 +113,21 @@ def build_tinyfusion(config: Config, *, text_width: int, alphas_cumprod: Tensor)
         gradient_checkpointing=config.GRADIENT_CHECKPOINTING,
         timesteps=published_timesteps(alphas_cumprod),
     )
+
+
+def read_tinyfusion(shapes: Shapes) -> Values:
+    """The inverse of ``build_tinyfusion``, from the shapes of its tensors."""
+    width, _, patch, _ = shapes["dit.x_embedder.proj.weight"]
+    sizes = (num_members(shapes, "dit.blocks"), width)
+    variants = [name for name, variant in VARIANTS.items() if variant[:2] == sizes and patch in PATCH_SIZES]
+    (variant,) = variants  # ValueError: none, or one cannot say which
+    adapter_width = shapes["adapters.0.down.weight"][0]
+    return {"TINYFUSION_VARIANT": f"DiT-{variant}/{patch}", "TINYFUSION_ADAPTER_WIDTH": adapter_width}
+
+
+def block_with_adapter(backbone: TinyFusionVideo) -> list[list[nn.Module]]:
+    """A block runs once for each chunk of frames, its adapter once after them: together they are gathered once."""
+    return [list(pair) for pair in zip(backbone.dit.blocks, backbone.adapters, strict=True)]
+
+
+ARCHITECTURE = Architecture(build=build_tinyfusion, read=read_tinyfusion, units=block_with_adapter)

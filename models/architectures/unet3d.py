@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from config import Config
+from models.architecture import Architecture, Shapes, Values, num_members
 from models.layers.adapters import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
 from models.layers.positions import fitted_frames, fitted_positions
 from models.layers.vit import self_attention
@@ -180,3 +181,12 @@ def build_unet3d(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> 
         num_steps=len(alphas_cumprod),
         gradient_checkpointing=config.GRADIENT_CHECKPOINTING,
     )
+
+
+def read_unet3d(shapes: Shapes) -> Values:
+    """The inverse of ``build_unet3d``, from the shapes of its tensors."""
+    width, _, _, size, _ = shapes["stem.weight"]
+    return {"UNET_PATCH_SIZE": size, "UNET_WIDTH": width, "UNET_LEVELS": num_members(shapes, "down")}
+
+
+ARCHITECTURE = Architecture(build=build_unet3d, read=read_unet3d, shorten=None)  # no two of its stages are alike

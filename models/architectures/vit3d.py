@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from config import Config
+from models.architecture import Architecture, Shapes, Values, num_members
 from models.layers.adapters import Conditioning, maybe_checkpoint, xavier, zero
-from models.layers.tubelets import TubeletEmbedding, TubeletShape, clip_of_tubelets, tubelet_shape
+from models.layers.tubelets import TubeletEmbedding, TubeletShape, clip_of_tubelets, read_tubelets, tubelet_shape
 from models.layers.vit import Block
 from models.text_features import TextFeatures
 
@@ -77,3 +78,11 @@ def build_vit3d(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> V
         num_steps=len(alphas_cumprod),
         gradient_checkpointing=config.GRADIENT_CHECKPOINTING,
     )
+
+
+def read_vit3d(shapes: Shapes) -> Values:
+    """The inverse of ``build_vit3d``, from the shapes of its tensors."""
+    return read_tubelets(shapes, depth=sum(num_members(shapes, name) for name in ("down", "middle", "up")))
+
+
+ARCHITECTURE = Architecture(build=build_vit3d, read=read_vit3d)

@@ -6,6 +6,7 @@ a token.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -51,6 +52,12 @@ def tubelet_shape(config: Config) -> TubeletShape:
         width=config.TRANSFORMER_WIDTH,
         depth=config.TRANSFORMER_DEPTH,
     )
+
+
+def read_tubelets(shapes: Mapping[str, tuple[int, ...]], *, depth: int) -> dict[str, int]:
+    """The inverse of ``tubelet_shape``, from the shapes of a backbone's tensors; KeyError if it has no tubelets."""
+    width, _, frames, size, _ = shapes["embedding.proj.weight"]
+    return {"TUBELET_FRAMES": frames, "TUBELET_SIZE": size, "TRANSFORMER_WIDTH": width, "TRANSFORMER_DEPTH": depth}
 
 
 class TubeletEmbedding(nn.Module):

@@ -27,7 +27,7 @@ def debug(name: str, **overrides: object) -> Config:
 
 def build(config: Config) -> nn.Module:
     torch.manual_seed(0)
-    return ARCHITECTURES[config.MODEL_ARCHITECTURE](config, text_width=E, alphas_cumprod=SCHEDULE.exact)
+    return ARCHITECTURES[config.MODEL_ARCHITECTURE].build(config, text_width=E, alphas_cumprod=SCHEDULE.exact)
 
 
 def nudged(model: nn.Module) -> nn.Module:
@@ -70,8 +70,9 @@ def forgotten(files: set[str], registered: set[str], words: set[str]) -> list[st
 def test_every_architecture_has_its_file_its_line_and_its_word() -> None:
     files = {path.stem for path in Path(architectures.__file__).parent.glob("*.py")} - {"__init__"}
     assert not forgotten(files, set(ARCHITECTURES), set(get_args(Architecture)))
-    for name, build in ARCHITECTURES.items():
-        assert build.__name__ == f"build_{name}" and build.__module__ == f"models.architectures.{name}"
+    for name, entry in ARCHITECTURES.items():
+        assert entry.build.__name__ == f"build_{name}"
+        assert entry.build.__module__ == entry.read.__module__ == f"models.architectures.{name}"
 
 
 def test_a_sixth_architecture_is_told_what_was_forgotten() -> None:
@@ -215,7 +216,7 @@ def test_tinyfusion_gives_its_timesteps_to_the_dit_at_equal_noise() -> None:
     """Built for a shifted schedule, the same t is noisier and lands later on the published scale."""
     config = debug("tinyfusion")
     shifted = NoiseSchedule("cosine", 50, noise_shift=12.0)
-    later = ARCHITECTURES["tinyfusion"](config, text_width=E, alphas_cumprod=shifted.exact)
+    later = ARCHITECTURES["tinyfusion"].build(config, text_width=E, alphas_cumprod=shifted.exact)
     assert bool((later.timesteps[:-1] > build(config).timesteps[:-1]).all())
     assert later.timesteps.shape == (50,) and float(later.timesteps.max()) <= 999
 

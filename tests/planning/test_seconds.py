@@ -27,22 +27,37 @@ def test_seconds_are_operations_over_the_rate_that_is_reached() -> None:
     assert Speed(matmul_rate=100.0).expected(of_flops(200.0)) is None
 
 
-def test_slices_have_one_block_and_ever_fewer_clips_then_frames() -> None:
+def test_slices_have_ever_fewer_clips_then_frames() -> None:
     config = make_config(
         "debug", {"MODEL_ARCHITECTURE": "dit3d", "BATCH_SIZE": 5, "NUM_FRAMES": 24, "GRADIENT_ACCUMULATION_STEPS": 3}
     )
     found = list(slices(config))
     assert [(part.BATCH_SIZE, part.NUM_FRAMES) for part in found] == [(5, 24), (2, 24), (1, 24), (1, 12), (1, 6)]
-    assert {(part.TRANSFORMER_DEPTH, part.GRADIENT_ACCUMULATION_STEPS) for part in found} == {(1, 1)}
+    assert {part.GRADIENT_ACCUMULATION_STEPS for part in found} == {1}
 
 
-def test_a_slice_keeps_whole_tubelets_and_the_skip_of_vit3d() -> None:
+def test_a_slice_keeps_whole_tubelets() -> None:
     config = make_config(
         "debug", {"MODEL_ARCHITECTURE": "vit3d", "BATCH_SIZE": 1, "NUM_FRAMES": 24, "TUBELET_FRAMES": 4}
     )
-    found = list(slices(config))
-    assert [part.NUM_FRAMES for part in found] == [24, 12]
-    assert found[0].TRANSFORMER_DEPTH == 2
+    assert [part.NUM_FRAMES for part in slices(config)] == [24, 12]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "lists"),
+    [
+        ("tinyfusion", {"dit.blocks": 1, "adapters": 1}),
+        ("vivit", {"blocks": 1}),
+        ("vit3d", {"down": 1, "middle": 1, "up": 1}),  # the skip stays, and what lies between at an odd depth
+        ("dit3d", {"blocks": 1, "text_attention": 1}),
+        ("unet3d", {"down": 2, "up": 2}),  # all of it: no two stages are alike
+    ],
+)
+def test_a_slice_has_one_of_each_kind_of_block(architecture: str, lists: dict[str, int]) -> None:
+    config = make_config("debug", {"MODEL_ARCHITECTURE": architecture})
+    with FakeTensorMode():
+        backbone = one_block(config, CPU, text_width=384).backbone
+    assert {name: len(backbone.get_submodule(name)) for name in lists} == lists
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
