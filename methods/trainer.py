@@ -131,10 +131,12 @@ class Trainer:
         epoch ends.
 
         Gradients are of the mean over all clips: 4 at once, 2 + 2 accumulated, and 2 on each of two processes are the
-        same step.
+        same step. A step that is not finite is skipped. With fp16, gradients that overflow while they are scaled up may
+        be the scale's fault: it is halved, at first from 65,536, and only what overflows at 1 and below is held against
+        the numbers themselves.
 
         Raises:
-            TrainingError: MAX_BAD_STEPS steps in a row were not finite.
+            TrainingError: MAX_BAD_STEPS steps in a row were not finite, such overflows apart.
         """
         config, rows = self.config, self.rows()
         noise = training_noise(
@@ -152,10 +154,14 @@ class Trainer:
             self.report.gradients(self.step + 1)
         per_clip = self._gather(parts, losses, num_clips=len(rows))
         rate = learning_rate(config, self.step, self.num_steps)
-        finite = bool(norm.isfinite()) and bool(per_clip.isfinite().all())
+        sound = bool(per_clip.isfinite().all())
+        finite = sound and bool(norm.isfinite())
+        may_overflow = sound and self.scaler.is_enabled() and self.scaler.get_scale() > 1.0
         self._update(step, norm, rate=rate, skip=not finite)
-        if not finite and (not self.scaler.is_enabled() or not bool(per_clip.isfinite().all())):
-            self._count_bad_step(rows, per_clip, float(norm))  # fp16's scaler tries large scales on purpose
+        if not finite:
+            self.skipped_steps += 1
+            if not may_overflow:
+                self._count_bad_step(rows, per_clip, float(norm))
         return StepResult(
             step=self.step + 1, losses=per_clip, t=noise.t, drop=noise.drop, gradient_norm=float(norm),
             learning_rate=rate, skipped=not finite, skipped_total=self.skipped_steps,
@@ -214,7 +220,6 @@ class Trainer:
 
     def _count_bad_step(self, rows: list[int], per_clip: Tensor, norm: float) -> None:
         self.bad_steps += 1
-        self.skipped_steps += 1
         suspects = [self.data.names[row] for row, loss in zip(rows, per_clip.tolist(), strict=True)]
         broken = [n for n, loss in zip(suspects, per_clip.tolist(), strict=True) if not math.isfinite(loss)] or suspects
         tqdm.write(

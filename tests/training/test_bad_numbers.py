@@ -116,6 +116,51 @@ def test_a_run_with_a_broken_clip_goes_on_and_counts_its_steps_in_tensorboard(
     assert {line["step"]: line[TAG] for line in lines} == curve
 
 
+# ---- fp16's scale, with torch's own scaler on the CPU ----------------------------------------------------------------
+
+
+def scaled(config: Config, *, scale: float, spoil: Callable[[Tensor], Tensor]) -> Trainer:
+    """A trainer whose losses are multiplied by ``scale``, and all of whose gradients go through ``spoil``."""
+    trainer = Trainer(config)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    for parameter in trainer.model.parameters():
+        parameter.register_hook(spoil)
+    return trainer
+
+
+def test_gradients_that_overflow_halve_the_scale_until_they_fit_and_each_step_is_counted(
+    debug_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Even where that takes more than ten steps: nothing is wrong with the numbers."""
+    trainer = scaled(debug_config(), scale=2.0**36, spoil=lambda gradient: gradient.half().float())
+    before, results = weights(trainer), []
+    while not results or results[-1].skipped:
+        assert_equal(weights(trainer), before)
+        results += advance(trainer, 1)
+    num_skipped = len(results) - 1
+    assert num_skipped > MAX_BAD_STEPS and trainer.scaler.get_scale() == 2.0 ** (36 - num_skipped)
+    assert all(math.isfinite(result.loss) for result in results)
+    assert (trainer.skipped_steps, results[-1].skipped_total, trainer.bad_steps) == (num_skipped, num_skipped, 0)
+    assert not any(result.skipped for result in advance(trainer, 3)) and "not finite" not in capsys.readouterr().err
+
+
+def test_gradients_that_overflow_at_any_scale_stop_the_run_and_say_the_cure(debug_config: MakeConfig) -> None:
+    trainer = scaled(debug_config(), scale=2.0**16, spoil=lambda gradient: torch.full_like(gradient, math.inf))
+    before = weights(trainer)
+    with pytest.raises(TrainingError, match="10 steps in a row were not finite.*MIXED_PRECISION=no"):
+        advance(trainer, 100)
+    assert trainer.skipped_steps == 16 + MAX_BAD_STEPS
+    assert_equal(weights(trainer), before)
+
+
+def test_a_loss_that_is_no_number_is_never_put_down_to_the_scale(debug_config: MakeConfig) -> None:
+    trainer = scaled(debug_config(), scale=2.0**16, spoil=lambda gradient: gradient)
+    trainer.model.clip_mean.fill_(math.nan)
+    with pytest.raises(TrainingError):
+        advance(trainer, 100)
+    assert trainer.skipped_steps == MAX_BAD_STEPS
+
+
 # ---- In the state itself --------------------------------------------------------------------------------------------
 
 
