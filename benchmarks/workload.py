@@ -100,7 +100,8 @@ class TrainingStep:
         self.work = work
         config = work.config
         self.optimizer = make_optimizer(work.model, config)
-        self.ema = Ema(work.model, work.device if config.EMA_DEVICE == "model" else torch.device("cpu"))
+        average_on = work.device if config.EMA_DEVICE == "model" else torch.device("cpu")
+        self.ema = Ema(work.model, average_on, decay=config.EMA_DECAY)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def __call__(self) -> dict[str, float]:

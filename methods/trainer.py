@@ -68,7 +68,8 @@ class Trainer:
         self.forward = distribute(self.model, config, self.device)
         self.optimizer = make_optimizer(self.model, config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype is torch.float16)
-        self.ema = Ema(self.model, self.device if config.EMA_DEVICE == "model" else torch.device("cpu"))
+        average_on = self.device if config.EMA_DEVICE == "model" else torch.device("cpu")
+        self.ema = Ema(self.model, average_on, decay=config.EMA_DECAY)
         self.step = 0
         self.skipped_steps = 0  # bad ones since the beginning
         self._saved_step = -1  # none yet
@@ -298,7 +299,8 @@ class Trainer:
         freeze_backbone(self.model, frozen=config.TINYFUSION_FREEZE_BACKBONE)
 
     def _restore(self, content: dict[str, object], path: Path) -> None:
-        if set(content["ema"]) != set(self.ema.average):
+        stored, own = (groups["param_groups"] for groups in (content["optimizer"], self.optimizer.state_dict()))
+        if [group["params"] for group in stored] != [group["params"] for group in own]:
             raise checkpoint.CheckpointError(
                 f"{path} trained other parameters than this config does. Set TINYFUSION_FREEZE_BACKBONE as it was."
             )

@@ -22,6 +22,11 @@ def ema_decay(config: Config, step: int) -> float:
 
 
 def ema_initial_share(config: Config, num_steps: int) -> float:
-    """How much of the average after ``num_steps`` is still the initial weights: the product of all decays."""
+    """How much of the average after ``num_steps`` is still the initial weights: the product of all decays.
+
+    Without decay the weights themselves stand for their average.
+    """
+    if not config.EMA_DECAY:
+        return float(num_steps == 0)
     updates = range(config.EMA_EVERY, num_steps + 1, config.EMA_EVERY)
     return math.prod(ema_decay(config, step) for step in updates)

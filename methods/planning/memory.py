@@ -43,7 +43,7 @@ class Place:
         return torch.device("cuda" if self.device.type == "cuda" and self.present else "cpu")
 
     def averages_here(self, config: Config) -> bool:
-        """Whether the averaged weights take memory of the device itself."""
+        """Whether the averaged weights take memory of the device itself, if there are any."""
         return config.EMA_DEVICE == "model" or self.device.type == "cpu"
 
 
@@ -126,7 +126,7 @@ def trace_step(run: TrainingTensors, trace: MemoryTrace) -> TrainingPlan:
         num_parameters=sum(p.numel() for p in run.model.parameters()),
         num_trainable=num_trainable,
         peak=trace.peak(),
-        host_average=0 if run.ema else BYTES * num_trainable,
+        host_average=0 if run.ema or not run.config.EMA_DECAY else BYTES * num_trainable,
         flops_by_phase=dict(by_phase),
         flops_by_kind=dict(by_kind.most_common()),
     )
@@ -155,7 +155,7 @@ def _moments(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 def levers(config: Config, place: Place) -> list[dict[str, object]]:
     """Settings that spare memory and leave the results as they are, each as what it changes; the cheapest first."""
     found: list[dict[str, object]] = []
-    if config.EMA_DEVICE == "model" and place.device.type != "cpu":
+    if config.EMA_DECAY and config.EMA_DEVICE == "model" and place.device.type != "cpu":
         found.append({"EMA_DEVICE": "cpu"})
     if not config.GRADIENT_CHECKPOINTING:
         found.append({"GRADIENT_CHECKPOINTING": True})

@@ -36,7 +36,7 @@ class TrainingTensors:
         self.device = model.clip_mean.device
         freeze_backbone(self.model, frozen=config.TINYFUSION_FREEZE_BACKBONE)
         self.optimizer = make_optimizer(self.model, config)
-        self.ema = Ema(self.model, self.device) if averages_here else None
+        self.ema = Ema(self.model, self.device, decay=config.EMA_DECAY) if averages_here else None
         for p in self.trainable:
             p.grad = torch.zeros_like(p)
         self.optimizer.step()  # makes the moments

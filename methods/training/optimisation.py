@@ -17,16 +17,19 @@ from methods.training.distributed import from_parts, is_sharded, like, own_part
 class Ema:
     """An exponential moving average of the trainable parameters, float32, on the host or beside the model.
 
-    Of a sharded model it is an average of this process's parts.
+    Of a sharded model it is an average of this process's parts. Without decay there is none: ``average`` is empty, and
+    the model stands for it.
     """
 
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        trainable = [(name, own_part(p)) for name, p in model.named_parameters() if p.requires_grad]
+    def __init__(self, model: nn.Module, device: torch.device, *, decay: float) -> None:
+        trainable = [(name, own_part(p)) for name, p in model.named_parameters() if p.requires_grad and decay > 0]
         self.average = {name: p.to(device, copy=True) for name, p in trainable}
         self.apart = any(p.device.type != device.type for _, p in trainable)  # lies on another device than the model
 
     @torch.no_grad()
     def update(self, model: nn.Module, decay: float) -> None:
+        if not self.average:
+            return
         parameters = dict(model.named_parameters())
         current = [own_part(parameters[name]).to(own.device) for name, own in self.average.items()]
         torch._foreach_lerp_(list(self.average.values()), current, 1.0 - decay)
@@ -54,10 +57,10 @@ class Ema:
         return {name: from_parts(average, parameters[name]) for name, average in self.average.items()}
 
     def restore(self, model: nn.Module, stored: dict[str, Tensor]) -> None:
-        """The inverse of ``state``, from whole tensors."""
+        """The inverse of ``state``, from whole tensors; where none are ``stored`` it goes on from the model's own."""
         parameters = dict(model.named_parameters())
-        for name, value in stored.items():
-            self.average[name].copy_(own_part(like(value, parameters[name])))
+        for name, average in self.average.items() if stored else ():
+            average.copy_(own_part(like(stored[name], parameters[name])))
 
     def _own(self, parameter: nn.Parameter, average: Tensor) -> Tensor:
         """What ``_put`` can bring back."""

@@ -122,6 +122,12 @@ def test_averages_on_the_host_are_no_memory_of_the_gpu() -> None:
     assert plan(CPU, EMA_DEVICE="cpu").host_average == 0  # it is counted where it lies
 
 
+@pytest.mark.parametrize("where", ["model", "cpu"])
+def test_where_nothing_is_averaged_no_memory_is_planned_for_it(where: str) -> None:
+    found = plan(CUDA, EMA_DEVICE=where, EMA_DECAY=0.0)
+    assert (found.host_average, AVERAGES in found.peak.parts) == (0, False)
+
+
 def test_frozen_weights_need_no_gradients_moments_or_averages() -> None:
     found = plan(TINYFUSION_FREEZE_BACKBONE=True)
     assert 0 < found.num_trainable < found.num_parameters
