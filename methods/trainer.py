@@ -73,6 +73,7 @@ class Trainer:
         self.step = 0
         self.skipped_steps = 0  # bad ones since the beginning
         self._saved_step = -1  # none yet
+        self._order: tuple[int, list[int]] | None = None  # the clips of an epoch, and which one
         self.validated: Validation | None = None  # the last one on held-out clips
         self.clips_per_step = config.BATCH_SIZE * config.GRADIENT_ACCUMULATION_STEPS * self.world.size
         self.steps_per_epoch = math.ceil(len(self.training) / self.clips_per_step)
@@ -193,8 +194,9 @@ class Trainer:
     def rows(self) -> list[int]:
         """Indices of the clips of the current step."""
         epoch, position = divmod(self.step, self.steps_per_epoch)
-        order = epoch_order(self.training, seed=self.config.SEED, epoch=epoch)
-        return order[position * self.clips_per_step : (position + 1) * self.clips_per_step]
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, epoch_order(self.training, seed=self.config.SEED, epoch=epoch)
+        return self._order[1][position * self.clips_per_step : (position + 1) * self.clips_per_step]
 
     def captions(self, rows: list[int]) -> list[str]:
         """Their captions; for the text-blind control random ones, a function of (SEED, step)."""

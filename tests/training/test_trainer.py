@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from config import Config
 from dataset import TextToSignDataset
@@ -92,6 +93,26 @@ def test_an_epoch_visits_every_clip_once_even_where_the_last_step_is_short(debug
     assert epochs[0] != epochs[1]
     trainer.step = 2
     assert len(trainer.rows()) == 2 and math.isfinite(trainer.train_step().loss)
+
+
+def test_the_clips_are_shuffled_once_an_epoch_and_not_in_every_step(debug_config: MakeConfig) -> None:
+    """Of 31,000 clips, a shuffle takes as long as a step of a small model."""
+
+    class Shuffles(TorchDispatchMode):
+        num = 0
+
+        def __torch_dispatch__(
+            self, func: object, types: object, args: tuple = (), kwargs: dict | None = None
+        ) -> object:
+            self.num += func is torch.ops.aten.randperm.generator
+            return func(*args, **(kwargs or {}))
+
+    trainer = Trainer(debug_config())
+    with Shuffles() as seen:
+        for step in (*range(trainer.num_steps), 0, 1):  # and back, as after a resume
+            trainer.step = step
+            trainer.rows()
+    assert (trainer.steps_per_epoch, trainer.num_steps, seen.num) == (4, 8, 3)
 
 
 def test_held_out_clips_are_never_trained_on(debug_config: MakeConfig) -> None:
