@@ -70,6 +70,7 @@ def verify(preset: str, assignments: list[str], report: Report) -> Config:
     report.begin("configuration")
     config = settings.make_config(preset, settings.parse_assignments(assignments))
     from methods.training import readiness  # torch: from here on it takes seconds
+    from methods.training.resume import same_caption
     from models.text_encoder import TextEncoder
     from utils import runtime
 
@@ -79,7 +80,8 @@ def verify(preset: str, assignments: list[str], report: Report) -> Config:
 
     report.begin("training clips")
     data, rows = readiness.read_clips(config)
-    report.passed(f"{len(data)} with {len(set(data.texts))} captions in {config.DATA_DIR}, {len(rows)} to train on")
+    found = f"{len(data)} with {len(set(data.texts))} captions in {config.DATA_DIR}, {len(rows)} to train on"
+    report.passed("; note: ".join(filter(None, (found, same_caption(data, rows)))))
 
     report.begin("text encoder")
     encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH)

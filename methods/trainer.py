@@ -30,7 +30,7 @@ from methods.training.distributed import Share, distribute, gather, gathered, lo
 from methods.training.interruption import Interruption
 from methods.training.optimisation import Ema, make_optimizer
 from methods.training.report import Report, Validation
-from methods.training.resume import print_data, print_position, read_state
+from methods.training.resume import print_data, print_position, read_state, same_caption
 from methods.training.run import Run
 from methods.training.step import Piece, StepResult, TrainingStep
 from methods.training.warm_start import TrainingError, freeze_backbone, initialise_backbone
@@ -62,6 +62,8 @@ class Trainer:
         self.data = in_turn(lambda: load_dataset(config, verify=verify))
         print_data(self.data)
         together(lambda: self._build(content, resume))
+        if alike := same_caption(self.data, self.training):
+            print(f"note: {alike}", file=sys.stderr)
         self.model.autocast_dtype = dtype
         self.model.to(self.device).train()
         self.outline = meta_copy(self.model) if self.is_sharded else self.model  # for what is counted on it

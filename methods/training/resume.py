@@ -51,6 +51,17 @@ def print_data(data: TextToSignDataset) -> None:
     print(f"data: {len(data)} clips with {len(set(data.texts))} captions in {data.folder}{left_out}", file=sys.stderr)
 
 
+def same_caption(data: TextToSignDataset, training: list[int]) -> str:
+    """What it means that all clips to train on have the same caption; empty where they have not."""
+    first, *others = {data.texts[i] for i in training}
+    if others:
+        return ""
+    return (
+        f"all {len(training)} clips to train on have the caption {first!r}: text teaches nothing (standardised, its "
+        "pooled vector is zero and has no gradient), and the model draws the same whatever it is asked for"
+    )
+
+
 def print_position(content: dict[str, object], steps_per_epoch: int) -> None:
     """Say so where the steps that a checkpoint has taken are other epochs now than they were."""
     before, now = (content["epoch"], content["batch"]), divmod(content["step"], steps_per_epoch)

@@ -100,9 +100,11 @@ def test_published_weights_are_loaded_and_pass_frozen_or_not(
     assert f"from {path}; loaded " in line and "; adapted " in line
 
 
-def test_data_with_a_single_caption_passes(tmp_path: Path) -> None:
+def test_data_with_a_single_caption_passes_and_says_what_it_cannot_teach(tmp_path: Path, capsys: Capture) -> None:
     write_pair(tmp_path, "only", moving_square(0), "hello")
     assert main(command_settings(tmp_path, tmp_path)) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "[2/8]" in line]
+    assert "; note: all 1 clips to train on have the caption 'hello': text teaches nothing" in line
 
 
 def test_the_command_to_run_next_is_quoted_for_a_shell() -> None:

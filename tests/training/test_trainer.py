@@ -146,6 +146,20 @@ def test_one_clip_can_be_overfitted(tmp_path: Path, debug_config: MakeConfig) ->
     assert sum(losses[:5]) / 5 > 0.5 and sum(losses[-20:]) / 20 < 0.05
 
 
+def test_clips_that_all_have_one_caption_are_told_at_the_start_in_one_line(
+    tmp_path: Path, debug_config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By those to train on alone. Standardised, their pooled text is zero, so that nothing behind it learns."""
+    (tmp_path / "clips").mkdir()
+    for index, caption in enumerate(("hello", "hello", "hello", "thanks")):
+        write_pair(tmp_path / "clips", f"clip{index}", moving_square(index), caption)
+    for held_out, num_told in (("clip3", 1), ("clip2", 0)):
+        (tmp_path / "split.json").write_text(json.dumps({"held_out": [held_out]}))
+        Trainer(debug_config(DATA_DIR=str(tmp_path / "clips"), SPLIT_FILE=str(tmp_path / "split.json")))
+        said = capsys.readouterr().err
+        assert said.count("note: all 3 clips to train on have the caption 'hello': text teaches nothing") == num_told
+
+
 def test_statistics_come_from_the_training_clips_alone(debug_config: MakeConfig) -> None:
     trainer = Trainer(debug_config(VALIDATION_FRACTION=0.25))
     mean, deviation = trainer.data.statistics(trainer.training)
