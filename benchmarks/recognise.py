@@ -25,9 +25,8 @@ from benchmarks.machine import write_result
 from config import Config, ConfigError, UserError, make_config, model_keys
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
 from external.TinyFusion.dit import OURS, PATCH_SIZES
-from methods.fix_config import known_keys, stored_config
+from methods.fix_config import fit, known_keys, read_defaults, read_source, replace_file, stored_config
 from utils.checkpoints import file as checkpoint
-from utils.config_file import fit, read_defaults, read_source, replace_file
 from utils.runtime import generator
 
 UNTRACED = (

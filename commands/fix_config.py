@@ -24,8 +24,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Rewrite the model keys' literals in config.py, show the diff, keep a backup."""
     refuse_settings(args, "checkpoint")
-    from methods.fix_config import known_keys, stored_config
-    from utils.config_file import fit, read_source, replace_file, unified_diff
+    from methods.fix_config import fit, known_keys, read_source, replace_file, stored_config, unified_diff
 
     path, file = Path(args.checkpoint), Path(args.file)
     stored, unknown = stored_config(path)

@@ -1,4 +1,4 @@
-"""utils/config_file.py and fix-config: config.py made to fit a checkpoint, and nothing else in it changed."""
+"""methods/fix_config.py and fix-config: config.py made to fit a checkpoint, and nothing else in it changed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 import config as settings
 from config import make_config, model_keys
 from main import main
+from methods.fix_config import replace_file
 from tests.conftest import files_below
 from tests.utils.test_checkpoint import content
 from utils.checkpoints import file as checkpoint
-from utils.config_file import replace_file
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = model_keys("tinyfusion")
