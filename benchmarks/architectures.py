@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import write_result
+from benchmarks.retrieval import retrieval
 from config import Config, make_config
 from dataset import load_dataset
 from diffusion.text2sign import ARCHITECTURES
 from methods.evaluation.ranking import prompt_ranking
-from methods.evaluation.retrieval import retrieval
 from methods.sampling.loading import load_model
 from methods.trainer import Trainer
 from utils.checkpoints.file import latest_path
@@ -57,7 +57,7 @@ def measure(name: str, minutes: float, folder: Path) -> dict[str, Any]:
     data = load_dataset(loaded.config)
     rows, captions = list(range(num_clips)), sorted(set(data.texts))
     ranked = prompt_ranking(loaded, data, rows, captions, num_levels=NUM_LEVELS, show_progress=False)
-    found = retrieval(loaded, data, rows, captions)
+    found = retrieval(loaded, data)
     return {
         "model": trainer.config.MODEL_NAME,
         "parameters": sum(parameter.numel() for parameter in trainer.model.backbone.parameters()),

@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from benchmarks.machine import write_result
 from dataset import load_dataset
-from methods.evaluation.distance import judged
-from methods.evaluation.evaluator import rows_by_part
-from methods.evaluation.judgement import train_judge
+from methods.evaluation.judge import train_judge
+from methods.evaluation.part import rows_by_part
 from methods.sampling.generate import generate
 from methods.sampling.loading import load_model
 from methods.sampling.provenance import Request
@@ -46,7 +45,8 @@ def main() -> None:
         other = loaded.with_settings(SAMPLER=sampler, INFERENCE_TIMESTEPS=num_steps, ETA=0.0)
         with tqdm(total=len(requests) * num_steps, desc=f"{sampler} {num_steps}", leave=False) as bar:
             clips = generate(other, requests, on_step=bar.update)
-        score, _ = judged(found.judge, [clip.frames for clip in clips], chosen)
+        answers = found.judge.name_signs([clip.frames for clip in clips], chosen)
+        score = found.judge.score(answers, chosen)
         low, high = score.interval()
         print(
             f"{sampler:<9}{num_steps:>6}{score.correct:>8}/{score.num:<5}{score.accuracy:>8.3f}{f'{low:.3f}-{high:.3f}':>17}"

@@ -31,8 +31,8 @@ from benchmarks.machine import RESULTS, ROOT, command_line, describe, run_comman
 from config import Config, make_config
 from dataset import TextToSignDataset, load_dataset
 from diffusion import text2sign
+from methods.evaluation.pixels import score_retrieval
 from methods.evaluation.ranking import prompt_ranking
-from methods.evaluation.retrieval import score_retrieval
 from methods.sampling.generate import generate
 from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import Request

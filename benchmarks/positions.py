@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.machine import write_result
+from benchmarks.retrieval import retrieval
 from config import make_config
-from methods.evaluation.retrieval import Retrieval, retrieval
+from methods.evaluation.pixels import Retrieval
 from methods.sampling.loading import LoadedModel
 from methods.trainer import Trainer
 from models.layers.positions import fitted_positions, sincos_positions
@@ -36,7 +37,7 @@ def train(name: str, epochs: int, folder: str) -> tuple[int, Retrieval]:
         trainer.step += 1
     loaded = LoadedModel(trainer.model.eval(), trainer.encoder, trainer.config, trainer.step, Path(folder))
     with trainer.ema.applied_to(trainer.model), torch.no_grad():
-        found = retrieval(loaded, trainer.data, list(range(len(trainer.data))), sorted(set(trainer.data.texts)))
+        found = retrieval(loaded, trainer.data)
     return trainer.step, found
 
 

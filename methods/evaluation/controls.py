@@ -12,9 +12,11 @@ import torch
 
 from config import UserError
 from dataset import TextToSignDataset
-from methods.evaluation.ranking import noise_levels
+from methods.evaluation.part import Part, generated
+from methods.evaluation.ranking import candidates, noise_levels, prompt_ranking
 from methods.evaluation.scores import Score
 from methods.sampling.loading import LoadedModel
+from methods.sampling.provenance import Request
 from schedulers.training_schedules import ema_initial_share
 from utils import runtime
 from utils.captions import asked
@@ -105,6 +107,29 @@ def refuse_untrained(loaded: LoadedModel, by_timestep: dict[int, Denoising]) -> 
             f"that of the mean clip {best.mean_clip_error:.3g}. Train longer."
         )
     return share
+
+
+def controls_of(part: Part, blind: LoadedModel | None) -> list[Control]:
+    """What must fail on this part: asking for other captions, generating without any, and a text-blind model.
+
+    A clip whose sign no other caption leaves out is not dealt anew; where that is so of all, that control is left out.
+    """
+    seed, judge = part.loaded.config.SEED, part.judgement.judge
+    controls = [Control("shuffled captions", "prompt ranking", part.name, part.ranking.with_other_captions(seed))]
+    dealt = zip(part.generated, redealt(part.captions, part.data.texts, seed), strict=True)
+    requests = [Request(caption, seed) for caption in sorted(set(part.captions))]
+    textless = generated(part.loaded.with_settings(GUIDANCE_SCALE=0.0), requests)
+    for name, asked_for in (
+        ("shuffled captions", [(clip, caption) for clip, caption in dealt if caption is not None]),
+        ("no text (guidance 0)", [(clip.frames, clip.facts.prompt) for clip in textless]),
+    ):
+        clips, captions = [clip for clip, _ in asked_for], [caption for _, caption in asked_for]
+        if clips and (score := judge.score(judge.name_signs(clips, captions), captions)):
+            controls.append(Control(name, "recogniser on generated clips", part.name, score))
+    if blind:
+        ranking = prompt_ranking(blind, part.data, part.rows, candidates(part.data, part.rows, seed))
+        controls.append(Control("text-blind model", "prompt ranking", part.name, ranking.score))
+    return controls
 
 
 def redealt(captions: list[str], among: list[str], seed: int) -> list[str | None]:

@@ -7,19 +7,22 @@ matter. Its own share of right answers on real clips that it was not trained on 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from config import UserError
+from dataset import TextToSignDataset
 from methods.evaluation.hand_crop import hand_crop
-from models.sign_recogniser import SignRecogniser
+from methods.evaluation.scores import Score
 from utils import runtime
 from utils.captions import asked, letter_spans
+from utils.split import group_of, without_copies
 from utils.video import frame_indices, resize_and_crop
 
 SIZE = 32  # px, height and width of what the recogniser sees
@@ -29,6 +32,10 @@ STEPS, BATCH = 500, 64
 LEARNING_RATE = 3e-3
 LABEL_SMOOTHING = 0.1
 MAX_TURN, MAX_ZOOM, MAX_SHIFT = 12.0, 0.12, 0.08  # degrees; share of the size; share of the side
+WIDTHS = (24, 48, 96, 128)  # channels; the first at full resolution, each next at half of it
+FEATURES = 128
+DROPOUT = 0.3
+KEPT_BACK = 0.2  # of the groups of clips, for the ceiling, where nothing is held out
 
 
 class TooShortError(UserError):
@@ -96,6 +103,56 @@ class Judge:
         answers = iter(found)
         return [[next(answers) for _ in of_clip] for of_clip in signs]
 
+    def knows(self, caption: str) -> bool:
+        """Whether it was trained on every sign that the caption asks for."""
+        return set(asked(caption).signs) <= set(self.names)
+
+    def score(self, answers: list[list[str]], captions: list[str]) -> Score | None:
+        """Of its ``answers``, over the clips all of whose signs it knows; None if there are none."""
+        known = [(answer, text) for answer, text in zip(answers, captions, strict=True) if self.knows(text)]
+        return named_right(*map(list, zip(*known, strict=True)), num_signs=len(self.names)) if known else None
+
+
+def named_right(answers: list[list[str]], captions: list[str], *, num_signs: int) -> Score:
+    """Signs named as the captions ask for them, each in its place.
+
+    Chance is one in ``num_signs``, or what always saying the sign that is asked for most often gets, if that is more.
+    """
+    pairs = [
+        pair
+        for answer, caption in zip(answers, captions, strict=True)
+        for pair in zip(answer, asked(caption).signs, strict=True)
+    ]
+    commonest = max(Counter(wanted for _, wanted in pairs).values()) / len(pairs)
+    return Score(sum(found == wanted for found, wanted in pairs), len(pairs), max(1 / num_signs, commonest))
+
+
+# ---- The network -----------------------------------------------------------------------------------------------------
+
+
+class SignRecogniser(nn.Module):
+    """Convolutions over each moment, one over time, the mean over moments, a linear map."""
+
+    def __init__(self, num_signs: int, *, size: int) -> None:
+        """``size``: px, height and width of the pictures, a multiple of 8."""
+        super().__init__()
+        layers: list[nn.Module] = []
+        for index, width in enumerate(WIDTHS):
+            before, stride = (WIDTHS[index - 1], 2) if index else (3, 1)
+            layers += [nn.Conv2d(before, width, 3, stride=stride, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+        self.see = nn.Sequential(*layers)
+        side = size // 2 ** (len(WIDTHS) - 1)
+        self.through_time = nn.Conv1d(WIDTHS[-1] * side**2, FEATURES, 3, padding=1)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.name = nn.Linear(FEATURES, num_signs)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """pictures (B, M, 3, size, size) in [-1, 1] of M moments -> logits (B, num_signs)."""
+        b, m = pictures.shape[:2]
+        seen = self.see(pictures.flatten(0, 1)).flatten(1).unflatten(0, (b, m))  # (B, M, channels * side^2)
+        moments = functional.relu(self.through_time(seen.transpose(1, 2)))  # (B, FEATURES, M)
+        return self.name(self.dropout(moments.mean(2)))
+
 
 def _train(signs: list[Sign], names: list[str], *, seed: int, num_steps: int) -> SignRecogniser:
     """AdamW with a one-cycle rate (Smith & Topin 2018); every picture moved, turned and scaled anew."""
@@ -134,3 +191,63 @@ def _pictures(signs: list[Sign]) -> Tensor:
     """(B, M, 3, SIZE, SIZE) float32 in [-1, 1]."""
     stacked = torch.from_numpy(np.stack([sign.pictures for sign in signs]))
     return stacked.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+
+
+# ---- The ceiling -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The judge, and how good it is: its ``ceiling`` on real clips that it was not trained on, and which those are.
+
+    ``training``: the rows of the clips that it was trained on.
+    """
+
+    judge: Judge
+    ceiling: Score | None
+    ceiling_of: str
+    training: frozenset[int]
+
+
+def train_judge(
+    data: TextToSignDataset, training: list[int], held_out: list[int], *, seed: int, num_steps: int
+) -> Judgement:
+    """A judge of the real clips ``training``, copies included, and its ceiling on the clips ``held_out``.
+
+    Where nothing is held out, some training clips are kept back for the ceiling. Where every sign has one clip, that
+    cannot be: the ceiling is unknown, and that is said.
+    """
+    if held_out:
+        own, test, of = training, held_out, "held-out real clips"
+    else:
+        test = _kept_back(data, training, seed)
+        own = [row for row in training if row not in set(test)]
+        test = without_copies(data.names, test, copies=data.copies)
+        of = "real clips that the recogniser was not trained on" if test else "nothing: every sign has one real clip"
+    judge = Judge([data.frames(row) for row in own], [data.texts[row] for row in own], seed=seed, num_steps=num_steps)
+    if not test:
+        return Judgement(judge, None, of, frozenset(own))
+    captions = [data.texts[row] for row in test]
+    ceiling = judge.score(judge.name_signs([data.frames(row) for row in test], captions), captions)
+    of = of if ceiling else "nothing: no held-out clip shows a sign that was trained on"
+    return Judgement(judge, ceiling, of, frozenset(own))
+
+
+def _kept_back(data: TextToSignDataset, rows: list[int], seed: int) -> list[int]:
+    """Rows of a seeded KEPT_BACK of the groups, as far as every sign of theirs stays in another group."""
+    groups: dict[str, list[int]] = {}
+    for row in rows:
+        groups.setdefault(group_of(data.names[row]), []).append(row)
+    signs = {name: {sign for row in own for sign in asked(data.texts[row]).signs} for name, own in groups.items()}
+    left = {sign: sum(sign in own for own in signs.values()) for own in signs.values() for sign in own}
+    names = sorted(groups)
+    order = torch.randperm(len(names), generator=runtime.generator(seed, "recogniser's own split")).tolist()
+    taken: list[int] = []
+    budget = round(KEPT_BACK * len(names))
+    for name in (names[i] for i in order):
+        if budget and all(left[sign] > 1 for sign in signs[name]):
+            budget -= 1
+            taken += groups[name]
+            for sign in signs[name]:
+                left[sign] -= 1
+    return taken

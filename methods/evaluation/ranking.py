@@ -1,8 +1,8 @@
 """Prompt ranking: is a real clip's denoising error lowest under its own caption?
 
 It can be perfect while samples are garbage, because text may be used at middle noise and not at the high noise where
-sampling begins. So it is also given for each noise level, and ``methods/evaluation/retrieval.py`` and
-``methods/evaluation/distance.py`` look at generated clips.
+sampling begins. So it is also given for each noise level, and ``pixels.py`` and ``judge.py`` look at
+generated clips.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from dataset import TextToSignDataset
 from methods.evaluation.scores import Score
 from methods.sampling.loading import LoadedModel
 from utils import runtime
+from utils.captions import contests
 
 NUM_NOISE_LEVELS = 8  # stratified timesteps of the ranking
 FEW = 4  # captions of the small contest that other work reports
+MAX_CANDIDATES = 64  # captions of a contest
 TINY = 1e-12  # below every error that counts; keeps the logarithm finite
 
 
@@ -101,6 +103,15 @@ class Ranking:
             lost.append(contest.num_not_worse(contest.overall(), asked=wrong))
         return _full(lost, self.contests)
 
+    def to_dict(self) -> dict[str, object]:
+        """What a report says of it."""
+        few = self.few_way()
+        return {
+            "prompt_ranking": self.score.to_dict(),
+            "prompt_ranking_4_way": few.to_dict() if few else None,
+            "prompt_ranking_by_timestep": {str(t): score.to_dict() for t, score in self.by_timestep.items()},
+        }
+
 
 def _full(not_worse: list[int], contests: list[Contest]) -> Score:
     """Among all captions; chance is that of a lot, or of always saying the commonest caption, whichever is more."""
@@ -117,6 +128,21 @@ def share_of_draws(num_bad: int, num_others: int, num_drawn: int) -> float:
 def noise_levels(num_steps: int, num_levels: int = NUM_NOISE_LEVELS) -> list[int]:
     """The middles of ``num_levels`` equal parts of [0, T)."""
     return [int((k + 0.5) * num_steps / num_levels) for k in range(num_levels)]
+
+
+def candidates(data: TextToSignDataset, rows: list[int], seed: int) -> list[list[str]]:
+    """For each row the captions that its clip is ranked among: those of its surroundings, at most MAX_CANDIDATES.
+
+    Where a surrounding has one caption only, all captions of the data.
+    """
+    found = []
+    everything = sorted(set(data.texts))
+    for row, among in zip(rows, contests(data.texts, [data.texts[row] for row in rows]), strict=True):
+        among = among if len(among) > 1 else everything
+        others = [caption for caption in among if caption != data.texts[row]]
+        order = torch.randperm(len(others), generator=runtime.generator(seed, "candidates", data.names[row])).tolist()
+        found.append(sorted([data.texts[row], *(others[i] for i in order[: MAX_CANDIDATES - 1])]))
+    return found
 
 
 def prompt_ranking(

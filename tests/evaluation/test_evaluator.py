@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,8 +14,11 @@ from commands import evaluate as evaluate_command
 from config import UserError
 from dataset import TextToSignDataset, data_identity, load_dataset
 from main import main, parse_arguments
+from methods.evaluation import evaluator
 from methods.evaluation.controls import UntrainedError
-from methods.evaluation.evaluator import EvaluationError, candidates, evaluate, rows_by_part
+from methods.evaluation.evaluator import EvaluationError, evaluate
+from methods.evaluation.part import Part, rows_by_part
+from methods.evaluation.ranking import candidates
 from methods.evaluation.table import format_report
 from methods.sampling import provenance
 from methods.sampling.loading import LoadedModel, load_model
@@ -59,6 +63,32 @@ def test_an_evaluation_writes_its_report_a_page_contact_sheets_and_the_clips(
     table = format_report(report)
     assert all(words in table for words in ("held out: 4 clips", "prompt ranking, 4 captions", "controls, which must"))
     assert evaluate(learnt, data, folder=tmp_path / "again", **QUICK) == report  # the same numbers every time
+
+
+def test_no_forward_of_an_evaluation_sees_more_rows_than_a_batch(
+    data: TextToSignDataset, encoder: TextEncoder, tmp_path: Path
+) -> None:
+    found = {}
+    for size in (3, 8):
+        models = [loaded_with(backbone, encoder) for backbone in (Obedient(data, encoder), Seeing(data))]
+        loaded, blind = (replace(model, batch_size=size) for model in models)
+        rows: list[int] = []
+        for one in (loaded, blind):
+            one.model.backbone.register_forward_pre_hook(lambda _, inputs, rows=rows: rows.append(len(inputs[0])))
+        found[size] = evaluate(loaded, data, folder=tmp_path, blind=blind, **QUICK)
+        assert max(rows) == size
+    assert found[3] == found[8]
+
+
+def test_a_new_measure_is_one_line(
+    data: TextToSignDataset, encoder: TextEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def brightness(part: Part) -> dict[str, object]:
+        return {"brightness": float(np.mean(part.generated)) - float(np.mean(part.real))}
+
+    monkeypatch.setattr(evaluator, "MEASURES", (*evaluator.MEASURES, brightness))
+    report = evaluate(loaded_with(Obedient(data, encoder), encoder), data, folder=tmp_path, **QUICK)
+    assert report["parts"]["clips"]["brightness"] == pytest.approx(0, abs=0.5)
 
 
 def test_held_out_signs_that_were_never_trained_on_have_no_ceiling(learnt: LoadedModel, tmp_path: Path) -> None:

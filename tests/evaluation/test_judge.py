@@ -1,4 +1,4 @@
-"""methods/evaluation/{judge,judgement}.py: a judge that can be right and wrong, and its ceiling."""
+"""methods/evaluation/judge.py: a judge that can be right and wrong, and its ceiling."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ import pytest
 import torch
 
 from dataset import TextToSignDataset
-from methods.evaluation.judge import MOMENTS, SIZE, Judge, TooShortError, hands_are_coloured, signs_of, vary
-from methods.evaluation.judgement import train_judge
+from methods.evaluation.judge import (
+    MOMENTS,
+    SIZE,
+    Judge,
+    TooShortError,
+    hands_are_coloured,
+    named_right,
+    signs_of,
+    train_judge,
+    vary,
+)
+from methods.evaluation.scores import Score
 from tests.conftest import moving_square, write_pair
 from utils.captions import letter_spans
 
@@ -90,6 +100,25 @@ def test_moved_pictures_bring_in_white_and_are_moved_alike_at_all_moments() -> N
     moved = vary(grey, draw)
     torch.testing.assert_close(moved[:, 0], moved[:, 1])
     assert not torch.allclose(moved[0], grey[0], atol=0.05)
+
+
+# ---- Its score -----------------------------------------------------------------------------------------------------
+
+
+def test_letters_count_one_by_one_and_in_order() -> None:
+    answers = [["letter A", "letter B", "letter C"], ["letter B", "letter A"], ["hello"]]
+    captions = ["spell a b d", "spell a b", "hello"]
+    assert named_right(answers, captions, num_signs=26) == Score(3, 6, 1 / 3)  # a and b are asked for twice
+
+
+def test_always_the_same_sign_does_not_beat_guessing() -> None:
+    found = named_right([["often"]] * 10, ["often"] * 9 + ["once"], num_signs=26)
+    assert found.accuracy == pytest.approx(found.chance) == pytest.approx(0.9)
+
+
+def test_an_answer_of_another_length_is_our_own_mistake() -> None:
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        named_right([["letter A"]], ["spell a b"], num_signs=26)
 
 
 # ---- The ceiling ----------------------------------------------------------------------------------------------------

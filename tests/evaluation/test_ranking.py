@@ -13,9 +13,11 @@ from torch import Tensor
 
 from dataset import TextToSignDataset
 from methods.evaluation.controls import denoising
+from methods.evaluation.pixels import score_retrieval
 from methods.evaluation.ranking import Contest, Ranking, noise_levels, prompt_ranking
-from methods.evaluation.retrieval import retrieval
 from methods.evaluation.scores import Score
+from methods.sampling.generate import generate
+from methods.sampling.provenance import Request
 from models.text_encoder import TextEncoder
 from models.text_features import TextFeatures
 from tests.conftest import moving_square, write_pair
@@ -47,7 +49,8 @@ def test_an_obedient_model_ranks_and_retrieves_everything_right(data: TextToSign
     loaded, captions = loaded_with(Obedient(data, encoder), encoder), sorted(data.texts)
     ranking = prompt_ranking(loaded, data, ALL, captions)
     assert ranking.score.correct == 8 and all(score.correct == 8 for score in ranking.by_timestep.values())
-    found = retrieval(loaded, data, ALL, captions)
+    clips = [clip.frames for clip in generate(loaded, [Request(caption, 0) for caption in captions])]
+    found = score_retrieval(clips, captions, data, ALL)
     assert found.score.correct == 8 and found.psnr > 60
 
 

@@ -1,17 +1,41 @@
-"""Do generated clips show what was asked? Named by a judge that knows real clips alone, and told apart by prompt."""
+"""Generated clips by their pixels: the nearest real clip, and clips of two prompts told apart."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from methods.evaluation.judge import Judge
+from dataset import TextToSignDataset
 from methods.evaluation.scores import Score
-from utils.captions import asked
 
 PIXELS_AT_A_TIME = 2**16
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Generated clips whose nearest real one has their caption; mean PSNR in dB to the nearest one that has it."""
+
+    score: Score
+    psnr: float
+
+
+def score_retrieval(
+    clips: list[np.ndarray], captions: list[str], data: TextToSignDataset, indices: list[int]
+) -> Retrieval:
+    """``clips`` made for ``captions`` against the real clips ``indices``; chance counts the clips of each caption."""
+    real = data.videos(indices).flatten(1)  # (clips, pixels) in [-1, 1]
+    texts = [data.texts[index] for index in indices]
+    correct, decibels, chance = 0, [], 0.0
+    for clip, caption in zip(clips, captions, strict=True):
+        made = torch.from_numpy(clip).permute(3, 0, 1, 2).flatten().float() / 127.5 - 1
+        errors = (real - made).square().mean(1)
+        own = torch.tensor([text == caption for text in texts])
+        correct += bool(own[errors.argmin()])
+        decibels.append(float(10 * torch.log10(4 / errors[own].min().clamp(min=1e-10))))
+        chance += float(own.float().mean()) / len(captions)
+    return Retrieval(Score(correct, len(captions), chance), float(np.mean(decibels)))
 
 
 @dataclass(frozen=True)
@@ -46,27 +70,3 @@ def prompt_distance(clips: list[np.ndarray], captions: list[str]) -> PromptDista
     if not (same & pairs).any() or same.all():
         return None
     return PromptDistance(float(distances[~same & pairs].mean()), float(distances[same & pairs].mean()))
-
-
-def named_right(answers: list[list[str]], captions: list[str], *, num_signs: int) -> Score:
-    """Signs named as the captions ask for them, each in its place.
-
-    Chance is one in ``num_signs``, or what always saying the sign that is asked for most often gets, if that is more.
-    """
-    pairs = [
-        pair
-        for answer, caption in zip(answers, captions, strict=True)
-        for pair in zip(answer, asked(caption).signs, strict=True)
-    ]
-    commonest = max(Counter(wanted for _, wanted in pairs).values()) / len(pairs)
-    return Score(sum(found == wanted for found, wanted in pairs), len(pairs), max(1 / num_signs, commonest))
-
-
-def judged(judge: Judge, clips: list[np.ndarray], captions: list[str]) -> tuple[Score | None, list[list[str]]]:
-    """Score over the clips all of whose signs the judge knows (None if there are none), and its answers for all."""
-    answers = judge.name_signs(clips, captions)
-    known = [i for i, caption in enumerate(captions) if set(asked(caption).signs) <= set(judge.names)]
-    if not known:
-        return None, answers
-    score = named_right([answers[i] for i in known], [captions[i] for i in known], num_signs=len(judge.names))
-    return score, answers
