@@ -14,7 +14,7 @@ import sys
 from commands import checkpoints, evaluate, fix_config, plan, prepare_data, reproduce, sample, train
 from commands import show_config as settings
 from config import UserError
-from utils.processes import speaks
+from utils.processes import print_anything, speaks
 
 FLAG = re.compile(r"(?<=^--)[a-z][a-z-]*")  # --num-samples is taken for --num_samples
 # In the order of --help:
@@ -38,6 +38,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    print_anything()
     args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
         return args.run(args)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import config as settings
 from config import Config, UserError
+from utils.processes import print_anything
 
 if TYPE_CHECKING:
     import torch
@@ -179,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     args = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    print_anything()
     report = Report()
     try:
         config = verify(args.preset, args.assignments, report)

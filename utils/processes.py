@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +52,15 @@ def speaks() -> bool:
         return world().local_rank == 0
     except ConfigError:
         return True
+
+
+def print_anything() -> None:
+    """Let a letter that stdout's code page lacks be printed as an escape, and not end the command.
+
+    On Windows that is the code page of a file or a pipe, with 256 letters.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def lives(process: int) -> bool:

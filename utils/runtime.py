@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import os
 import platform
 import re
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from config import Config, ConfigError, UserError
-from utils.processes import World, world
+from utils.processes import IS_POSIX, World, world
 
 CONTAINER_LIMITS = tuple(
     Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory/memory.limit_in_bytes")
@@ -119,6 +119,13 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def _host_peak_bytes() -> int:
+    if not IS_POSIX:
+        import psutil
+
+        found = psutil.Process().memory_info()
+        return getattr(found, "peak_wset", found.rss)  # Windows has the first
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -128,7 +135,7 @@ def memory_gib(device: torch.device) -> dict[str, float]:
     found = {"host_peak": _host_peak_bytes()}
     resident = Path("/proc/self/statm")  # Linux
     if resident.is_file():
-        found["host"] = int(resident.read_text().split()[1]) * resource.getpagesize()
+        found["host"] = int(resident.read_text().split()[1]) * mmap.PAGESIZE
     if device.type == "cuda":
         found["gpu"] = torch.cuda.memory_allocated(device)
         found["gpu_peak"] = torch.cuda.max_memory_allocated(device)
@@ -145,8 +152,16 @@ def memory_bytes(device: torch.device) -> int:
         return torch.cuda.get_device_properties(device).total_memory
     if device.type == "mps":
         return torch.mps.recommended_max_memory()
-    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    installed = _installed_bytes()
     return min([installed, *(int(found) for found in map(_read_text, CONTAINER_LIMITS) if found.isdecimal())])
+
+
+def _installed_bytes() -> int:
+    if not IS_POSIX:
+        import psutil
+
+        return psutil.virtual_memory().total
+    return os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
 
 
 def _read_text(path: Path) -> str:
