@@ -126,7 +126,7 @@ def _histogram(tensors: list[Tensor]) -> Histogram | None:
         for tensor in tensors
     )
     sums = torch.stack([torch.stack([part.sum(), part.square().sum()]) for part in (t.float() for t in tensors)])
-    total, squares = sums.double().sum(0).tolist()
+    total, squares = map(math.fsum, zip(*sums.tolist(), strict=True))  # MPS knows no float64
     limits = [low + width * (i + 1) for i in range(NUM_BINS)]
     return Histogram(low, high, counts.tolist(), limits, total, squares)
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from methods.training.parameter_stats import (
     NUM_BINS,
@@ -110,6 +112,23 @@ def test_a_histogram_is_numpys() -> None:
     np.testing.assert_allclose(found.limits, edges[1:], rtol=1e-5, atol=1e-5)
     assert (found.low, found.high) == (pytest.approx(values.min()), pytest.approx(values.max()))
     assert (found.total, found.squares) == (pytest.approx(values.sum(), rel=1e-4), pytest.approx((values**2).sum()))
+
+
+def test_no_statistic_needs_float64_which_mps_has_not() -> None:
+    class Mps(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: object, types: object, args: tuple = (), kwargs: dict | None = None
+        ) -> object:
+            out = func(*args, **(kwargs or {}))
+            if any(isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float64 for leaf in tree_leaves(out)):
+                raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+            return out
+
+    net, optimizer, _ = stepped(2)
+    groups = block_groups([name for name, _ in net.named_parameters()])
+    weights = {name: p.detach() for name, p in net.named_parameters()}
+    with Mps():
+        assert norms(weights, groups) and histograms(weights, groups) and update_ratios(net, optimizer, groups)
 
 
 def test_equal_values_have_a_histogram_and_broken_ones_none() -> None:
