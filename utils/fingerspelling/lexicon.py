@@ -32,8 +32,8 @@ DEPTH_UNITS = 700.0
 
 With this factor bones keep their lengths best while hands turn: 530 to 750 by language, but 1,600 for sgg."""
 
-HAND_COMPONENTS = ("LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS")
-UNREADABLE = (OSError, EOFError, ValueError, TypeError, IndexError, struct.error)  # what pose-format raises
+COMPONENTS = ("LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS", "POSE_LANDMARKS", "FACE_LANDMARKS")
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, struct.error)  # what pose-format raises
 
 
 class LexiconError(UserError):
@@ -91,15 +91,11 @@ def lexicon_folder() -> Path:
         LexiconError: the package, or the reader of its files, is not installed.
     """
     spec = importlib.util.find_spec("spoken_to_signed")
-    if spec is None or not spec.submodule_search_locations or importlib.util.find_spec("pose_format") is None:
-        raise LexiconError(
-            "The packages spoken-to-signed and pose-format hold the fingerspelling clips and are not installed. "
-            "Run: pip install -r requirements-demo.txt"
-        )
-    folder = Path(spec.submodule_search_locations[0]) / "assets" / "fingerspelling_lexicon"
+    places = spec.submodule_search_locations if spec and importlib.util.find_spec("pose_format") else None
+    folder = Path(places[0]) / "assets" / "fingerspelling_lexicon" if places else Path()
     if not (folder / "index.csv").is_file():
         raise LexiconError(
-            f"{folder / 'index.csv'} is missing; wanted spoken-to-signed 0.4.0. "
+            "The packages spoken-to-signed 0.4.0 and pose-format hold the fingerspelling clips and are not installed. "
             "Run: pip install -r requirements-demo.txt"
         )
     return folder
@@ -159,26 +155,18 @@ def read_points(path: Path) -> Points:
     from pose_format import Pose  # loads slowly, and only this function needs it
 
     try:
-        pose = Pose.read(path.read_bytes())
+        pose = Pose.read(path.read_bytes()).get_components(list(COMPONENTS), {COMPONENTS[2]: list(BODY_POINTS)})
+        xyz = np.array(pose.body.data.data[:, 0], dtype=np.float64)
+        xyz[np.asarray(pose.body.confidence)[:, 0] <= 0] = np.nan
     except UNREADABLE as error:
-        raise PoseError(f"{path.name} cannot be read ({type(error).__name__}: {error})") from error
-    xyz = np.array(pose.body.data.data[:, 0], dtype=np.float64)
-    xyz[np.asarray(pose.body.confidence)[:, 0] <= 0] = np.nan
-    starts, at = {}, 0
-    for component in pose.header.components:
-        starts[component.name] = (at, component.points)
-        at += len(component.points)
-    missing = {"POSE_LANDMARKS", "FACE_LANDMARKS", *HAND_COMPONENTS} - set(starts)
-    if missing:
-        raise PoseError(f"{path.name} lacks {', '.join(sorted(missing))}; wanted MediaPipe's holistic points")
-    body_at, body_names = starts["POSE_LANDMARKS"]
-    face_at, face_names = starts["FACE_LANDMARKS"]
-    body = [body_at + body_names.index(name) for name in BODY_POINTS]
+        wanted = "wanted MediaPipe's holistic points"
+        raise PoseError(f"{path.name} cannot be read ({type(error).__name__}: {error}); {wanted}") from error
     if not len(xyz):
         raise PoseError(f"{path.name} holds no frame")
-    hands = np.stack([xyz[:, starts[name][0] : starts[name][0] + 21] for name in HAND_COMPONENTS])
+    left, right, body, face = np.split(xyz, (21, 42, 42 + len(BODY_POINTS)), axis=1)
+    hands = np.stack([left, right])
     hands[..., 2] = DEPTH_UNITS * (hands[..., 2] - hands[..., :1, 2])
-    return Points(body=xyz[:, body, :2], face=xyz[:, face_at : face_at + len(face_names), :2], hands=hands)
+    return Points(body=body[..., :2], face=face[..., :2], hands=hands)
 
 
 def draw_entry(entry: Entry, look: Look, variation: Variation, *, folder: Path) -> np.ndarray:
