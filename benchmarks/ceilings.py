@@ -20,7 +20,7 @@ from utils.fingerspelling.folder import Look
 from utils.fingerspelling.lexicon import (
     AS_IT_IS,
     Entry,
-    draw_entry,
+    draw_letter,
     lexicon_folder,
     read_index,
     read_points,
@@ -75,7 +75,7 @@ def ceilings(held_out: set[tuple[str, str]] | None = None) -> dict[str, object]:
     chosen = entries()
     folder = lexicon_folder()
     poses = [canonical_pose(trimmed(read_points(folder / entry.source))) for entry in chosen]
-    pixels = [draw_entry(entry, PIXELS, AS_IT_IS, folder=folder).ravel() for entry in chosen]
+    pixels = [draw_letter(entry.clip, PIXELS, AS_IT_IS, folder=folder).ravel() for entry in chosen]
     letters, languages = [entry.letter.upper() for entry in chosen], [entry.language for entry in chosen]
     found: dict[str, object] = {}
     for name, features in (("pose", poses), ("pixels", pixels)):

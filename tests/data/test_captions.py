@@ -23,7 +23,7 @@ from utils.captions import (
     word_caption,
 )
 from utils.fingerspelling.lexicon import lexicon_folder, read_index
-from utils.fingerspelling.words import SpelledWord, normalise
+from utils.fingerspelling.words import normalise, spelled_word
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_every_spelled_word_is_read_as_the_letters_it_was_written_from_and_writt
     ]
     words += [tuple(signs), tuple(reversed(signs))]
     for word, named in itertools.product(words, (False, True)):
-        caption = SpelledWord(language, "".join(letters[sign] for sign in word), (), named=named).caption
+        caption = spelled_word(language, "".join(letters[sign] for sign in word), (), named=named).caption
         found = asked(caption)
         assert found.signs == word, caption
         assert found.surroundings == f"spelled with {len(word)} letters" + (
             f" in {LANGUAGES[language]} Sign Language" if named else ""
         )
-        again = SpelledWord(language, "".join(letters[sign] for sign in found.signs), (), named=named)
+        again = spelled_word(language, "".join(letters[sign] for sign in found.signs), (), named=named)
         assert again.caption == caption
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import string
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from commands.prepare_data import letter_set
 from config import ConfigError
 from utils.fingerspelling import lexicon as fs
 from utils.fingerspelling.drawing import PoseError
-from utils.fingerspelling.folder import Look, copies_in, render_clips
+from utils.fingerspelling.folder import MANIFEST, Look, copies_in
 from utils.gif import read_gif
 
 SMALL = Look(image_size=16, num_frames=4, fps=8)
@@ -70,10 +69,11 @@ def test_other_settings_render_everything_anew(rendered, tmp_path: Path):
     assert len(other.written) == 3 and not other.reused
 
 
-def test_the_number_of_processes_changes_no_byte(rendered, tmp_path: Path, index: list[fs.Entry]):
-    draw = partial(fs.draw_entry, folder=fs.lexicon_folder())
-    render_clips(tmp_path, fs.select_entries(index, ["ase"])[0], draw, look=SMALL, num_processes=2)
-    assert contents(tmp_path / "ase") == contents(rendered[0] / "ase")
+def test_the_number_of_processes_changes_no_byte(rendered, tmp_path: Path):
+    fs.render_lexicon(tmp_path, replace(SMALL, copies=1), languages=["ase"])  # 52 clips: two processes
+    files = contents(tmp_path / "ase")
+    plain = {name: data for name, data in contents(rendered[0] / "ase").items() if name != MANIFEST}
+    assert plain == {name: files[name] for name in plain}
 
 
 def test_french_rows_that_repeat_american_files_are_skipped_and_named(index: list[fs.Entry]):
@@ -141,7 +141,7 @@ def test_italian_left_hands_are_drawn_as_right_hands(index: list[fs.Entry]):
 
 def test_the_picture_does_not_depend_on_how_many_frames_are_taken(index: list[fs.Entry]):
     folder = fs.lexicon_folder()
-    one, three = (fs.draw_entry(index[9], Look(32, n, 8), fs.AS_IT_IS, folder=folder) for n in (1, 3))
+    one, three = (fs.draw_letter(index[9].clip, Look(32, n, 8), fs.AS_IT_IS, folder=folder) for n in (1, 3))
     np.testing.assert_array_equal(one[0], three[1])
 
 

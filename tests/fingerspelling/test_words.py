@@ -134,8 +134,9 @@ def test_every_single_letter_of_the_lexicon_has_a_caption_and_a_stem_of_its_own(
     index = fs.read_index(fs.lexicon_folder())
     for language in {entry.language for entry in index}:
         own = [e for e in fs.select_entries(index, [language])[0] if len(e.letter) == 1]
-        words = [sw.SpelledWord(language, sw.normalise(e.letter, language), (e.source,)) for e in own]
-        assert all(len(word.word) == 1 for word in words)
+        letters = [sw.normalise(e.letter, language) for e in own]
+        assert all(len(letter) == 1 for letter in letters)
+        words = [sw.spelled_word(language, letter, ()) for letter in letters]
         for texts in ([w.caption for w in words], [w.name.lower() for w in words]):
             assert len(set(texts)) == len(texts) and all(text.isascii() for text in texts)
 
@@ -143,7 +144,7 @@ def test_every_single_letter_of_the_lexicon_has_a_caption_and_a_stem_of_its_own(
 def test_the_picture_does_not_depend_on_how_many_frames_are_taken():
     folder = fs.lexicon_folder()
     sources = {entry.letter: entry.source for entry in fs.read_index(folder) if entry.language == "ase"}
-    word = sw.SpelledWord("ase", "cab", tuple(sources[c] for c in "CAB"))
+    word = sw.spelled_word("ase", "cab", tuple(sources[c] for c in "CAB"))
     few, many = (sw.draw_word(word, Look(32, n, 8), Variation(), folder=folder) for n in (9, 27))
     np.testing.assert_array_equal(few, many[1::3])
 

@@ -1,20 +1,19 @@
 """Drawn clips -> GIF + TXT pairs in folders, each made once: what is there and unchanged is reused.
 
-Every folder has a manifest of the settings, the digests of its files and the copies among them. Knows nothing of what
-is drawn.
+Every folder has a manifest of the digests of its files and the copies among them. Knows nothing of what is drawn.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -29,27 +28,14 @@ MANIFEST = "fingerspelling.json"
 CLIPS_PER_PROCESS = 32  # fewer are done sooner than another process starts
 
 
-class Drawing(Protocol):
+@dataclass(frozen=True)
+class Clip:
     """A clip that can be drawn: names and texts only, so that it costs nothing until then."""
 
-    @property
-    def folder(self) -> str:
-        """Below the output folder."""
-
-    @property
-    def name(self) -> str:
-        """Of its files, without suffix, ASCII."""
-
-    @property
-    def caption(self) -> str:
-        """What training reads."""
-
-    @property
-    def source(self) -> str:
-        """The lexicon's files behind it, for the GIF's comment."""
-
-
-Clip = TypeVar("Clip", bound=Drawing)
+    folder: str  # below the output folder
+    name: str  # of its files, without suffix, ASCII
+    caption: str
+    sources: tuple[str, ...]  # the lexicon's files of its letters, in order
 
 
 @dataclass(frozen=True)
@@ -71,7 +57,7 @@ class _Pair:
     """A clip's copy and its two files; copy 0 is the clip itself."""
 
     output: Path
-    clip: Drawing
+    clip: Clip
     copy: int
 
     @property
@@ -86,6 +72,17 @@ class _Pair:
     @property
     def txt(self) -> Path:
         return self.gif.with_suffix(".txt")
+
+    @property
+    def caption(self) -> bytes:
+        return f"{self.clip.caption}\n".encode()
+
+    def digest(self, look: Look) -> str | None:
+        """Of all that decides its files, and of the clip; None where they are not there."""
+        if not (self.gif.is_file() and self.txt.is_file() and self.txt.read_bytes() == self.caption):
+            return None
+        settings = json.dumps([RENDERER_VERSION, asdict(replace(look, copies=0)), self.clip.caption])
+        return hashlib.sha256(settings.encode() + self.gif.read_bytes()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -122,111 +119,74 @@ def render_clips(
     *,
     look: Look,
     skipped: Sequence[tuple[str, str]] = (),
-    num_processes: int | None = None,
 ) -> LexiconReport:
     """Writes what ``draw`` gives, (F, H, W, 3) uint8, of every clip; it must be picklable and may raise PoseError.
 
-    A pair that is there already is reused if ``look``, renderer and bytes agree with the folder's manifest.
-    ``num_processes`` (None: one per core) changes the time, never the files.
+    A pair that is there already is reused if ``look``, renderer and bytes agree with the folder's manifest. The number
+    of processes, at most one per core, changes the time, never the files.
 
     Raises:
         VideoError: a file cannot be written.
     """
     pairs = [_Pair(output, clip, copy) for clip in clips for copy in range(look.copies + 1)]
-    settings = {"renderer": RENDERER_VERSION, **asdict(look)}
-    del settings["copies"]
-    known = _known_files(output, {clip.folder for clip in clips}, settings)
-    reused = [pair for pair in pairs if _is_unchanged(pair, known)]
-    kept = set(reused)
-    todo = [pair for pair in pairs if pair not in kept]
-    results = list(_map(partial(_render, draw=draw, look=look), todo, num_processes))
-    _write_manifests(output, pairs, settings, known)
-    failed = {pair: reason for pair, reason in zip(todo, results, strict=True) if reason is not None}
+    folders = sorted({pair.gif.parent for pair in pairs})
+    known = {folder: _manifest(folder, "files") for folder in folders}
+    todo = [pair for pair in pairs if pair.digest(look) != known[pair.gif.parent].get(pair.stem, "")]
+    reasons = dict(zip(todo, _render_all(partial(_render, draw=draw, look=look), todo), strict=True))
+    reused = [pair for pair in pairs if pair not in reasons]
+    written = [pair for pair, reason in reasons.items() if reason is None]
+    for folder in folders:
+        _write_manifest(folder, [pair for pair in written + reused if pair.gif.parent == folder], look)
+    left_over = {gif for folder in folders for gif in folder.glob("*.gif")} - {pair.gif for pair in pairs}
     return LexiconReport(
-        written=tuple(pair.stem for pair in todo if pair not in failed),
+        written=tuple(pair.stem for pair in written),
         reused=tuple(pair.stem for pair in reused),
         skipped=tuple(skipped),
-        failed=tuple((pair.stem, reason) for pair, reason in failed.items()),
-        folders=tuple(sorted({pair.clip.folder for pair in pairs if pair not in failed})),
-        left_over=tuple(_left_over(output, pairs)),
+        failed=tuple((pair.stem, reason) for pair, reason in reasons.items() if reason is not None),
+        folders=tuple(sorted({pair.clip.folder for pair in written + reused})),
+        left_over=tuple(sorted(gif.relative_to(output).as_posix() for gif in left_over)),
     )
 
 
-def _render(pair: _Pair, *, draw: Callable[[Any, Look, Variation], np.ndarray], look: Look) -> str | None:
+def _render(pair: _Pair, *, draw: Callable[[Clip, Look, Variation], np.ndarray], look: Look) -> str | None:
     """Writes one pair; the reason if the points cannot be drawn."""
     clip = pair.clip
     try:
         frames = draw(clip, look, draw_variation(look.seed, clip.name, pair.copy))
     except PoseError as error:
         return str(error)
-    write_file(pair.txt, f"{clip.caption}\n".encode())
-    write_gif(pair.gif, frames, fps=look.fps, comment=f"{clip.caption}; spoken-to-signed (MIT), {clip.source}")
+    comment = f"{clip.caption}; spoken-to-signed (MIT), {', '.join(clip.sources)}"
+    write_file(pair.txt, pair.caption)
+    write_gif(pair.gif, frames, fps=look.fps, comment=comment)
     return None
 
 
-def _map(render: partial[str | None], pairs: Sequence[_Pair], num_processes: int | None) -> Iterator[str | None]:
+def _render_all(render: partial[str | None], pairs: Sequence[_Pair]) -> list[str | None]:
     """The results in the order of ``pairs``, with a progress bar where there is a terminal."""
-    wanted = num_processes or min(os.cpu_count() or 1, -(-len(pairs) // CLIPS_PER_PROCESS))
-    bar = partial(tqdm, total=len(pairs), desc="Rendering", unit="clip", disable=None)
-    if wanted <= 1:
-        yield from bar(map(render, pairs))
-        return
-    with ProcessPoolExecutor(wanted) as pool:
-        yield from bar(pool.map(render, pairs, chunksize=8))
+    num_processes = min(os.cpu_count() or 1, -(-len(pairs) // CLIPS_PER_PROCESS))
+    with ProcessPoolExecutor(num_processes) if num_processes > 1 else contextlib.nullcontext() as pool:
+        results = pool.map(render, pairs, chunksize=8) if pool else map(render, pairs)
+        return list(tqdm(results, total=len(pairs), desc="Rendering", unit="clip", disable=None))
 
 
-def _known_files(output: Path, folders: set[str], settings: dict[str, Any]) -> dict[Path, str]:
-    """GIF -> digest, of those that earlier runs wrote with the same settings."""
-    known: dict[Path, str] = {}
-    for folder in (output / name for name in folders):
-        manifest = _manifest_of(folder)
-        if manifest["settings"] == settings:
-            known |= {folder / f"{stem}.gif": digest for stem, digest in manifest["files"].items()}
-    return known
-
-
-def _manifest_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """With empty parts where there is no manifest, or none that we wrote: then everything is rendered."""
+def _manifest(folder: Path, part: str) -> dict[str, str]:
+    """``files`` or ``copies`` of a folder; empty where there is no manifest, or none that we wrote."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return {part: dict(found.get(part, {})) for part in ("settings", "files", "copies")}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {"settings": {}, "files": {}, "copies": {}}
-
-
-def _is_unchanged(pair: _Pair, known: dict[Path, str]) -> bool:
-    if pair.gif not in known or not pair.gif.is_file() or not pair.txt.is_file():
-        return False
-    return _digest(pair.gif) == known[pair.gif] and pair.txt.read_bytes() == f"{pair.clip.caption}\n".encode()
-
-
-def _write_manifests(output: Path, pairs: Sequence[_Pair], settings: dict[str, Any], known: dict[Path, str]) -> None:
-    """One per folder, after all of its files, so that a run that was stopped is repeated.
-
-    What ``known`` tells of clips that were not asked for this time is kept, so that asking again reuses them.
-    """
-    asked = {pair.gif for pair in pairs}
-    digests = {gif: digest for gif, digest in known.items() if gif not in asked}
-    digests |= {gif: _digest(gif) for gif in asked if gif.is_file()}
-    for folder in sorted({gif.parent for gif in asked}):
-        files = {gif.stem: digest for gif, digest in digests.items() if gif.parent == folder}
-        copies = copies_in(folder) | {pair.stem: pair.clip.name for pair in pairs if pair.copy}
-        copies = {stem: clip for stem, clip in copies.items() if (folder / f"{stem}.gif").is_file()}
-        text = json.dumps({"settings": settings, "files": files, "copies": copies}, indent=1, sort_keys=True)
-        write_file(folder / MANIFEST, f"{text}\n".encode())
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get(part, {})
+        return {stem: str(value) for stem, value in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def copies_in(folder: Path) -> dict[str, str]:
     """Name of each copy that ``render_clips`` drew into a folder -> that of its clip; empty where it drew none."""
-    return {copy: str(clip) for copy, clip in _manifest_of(folder)["copies"].items()}
+    return _manifest(folder, "copies")
 
 
-def _left_over(output: Path, pairs: Sequence[_Pair]) -> list[str]:
-    """GIFs in the clips' folders that are none of ``pairs``."""
-    asked = {pair.gif for pair in pairs}
-    found = {gif for folder in {gif.parent for gif in asked} for gif in folder.glob("*.gif")}
-    return sorted(gif.relative_to(output).as_posix() for gif in found - asked)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+def _write_manifest(folder: Path, pairs: Sequence[_Pair], look: Look) -> None:
+    """Adds ``pairs`` to it, after all of its files, so that a run that was stopped is repeated."""
+    files = {**_manifest(folder, "files"), **{pair.stem: pair.digest(look) for pair in pairs}}
+    copies = copies_in(folder) | {pair.stem: pair.clip.name for pair in pairs if pair.copy}
+    copies = {stem: clip for stem, clip in copies.items() if (folder / f"{stem}.gif").is_file()}
+    text = json.dumps({"files": files, "copies": copies}, indent=1, sort_keys=True)
+    write_file(folder / MANIFEST, f"{text}\n".encode())

@@ -10,6 +10,7 @@ second time further out, as spellers slide a double letter to the side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -81,7 +82,7 @@ def align_body(points: Points) -> Points:
     return Points(body, face, (points.hands - (*middle, 0.0)) * scale + (*SHOULDERS, 0.0))
 
 
-def place_holds(letters: str, holds: dict[str, Hold]) -> list[Hold]:
+def place_holds(letters: Sequence[str], holds: dict[str, Hold]) -> list[Hold]:
     """The holds of a word's letters, right palms in one place, the mean of theirs; letters said twice slid apart.
 
     Both hands move by the same way, and the right arm follows.
@@ -95,7 +96,7 @@ def place_holds(letters: str, holds: dict[str, Hold]) -> list[Hold]:
     return placed
 
 
-def slides(letters: str) -> list[float]:
+def slides(letters: Sequence[str]) -> list[float]:
     """Units to the signer's right at which each letter is held: 0, but SLIDE between equal neighbours, around 0."""
     runs = [len(list(group)) for _, group in groupby(letters)]
     return [SLIDE * (nth - (run - 1) / 2) for run in runs for nth in range(run)]

@@ -19,7 +19,7 @@ import numpy as np
 from config import UserError
 from utils.captions import LANGUAGES, SCRIPTS, capital, letter_caption, letter_name
 from utils.fingerspelling.drawing import Points, PoseError, clean, crop_square, draw_clip
-from utils.fingerspelling.folder import LexiconReport, Look, render_clips
+from utils.fingerspelling.folder import Clip, LexiconReport, Look, render_clips
 from utils.fingerspelling.variation import Variation, vary, vary_square
 from utils.video import frame_indices
 
@@ -49,10 +49,6 @@ class Entry:
     source: str  # relative to the lexicon's folder
 
     @property
-    def folder(self) -> str:
-        return self.language
-
-    @property
     def name(self) -> str:
         """``ase_A``."""
         return file_stem(self.letter, self.language)
@@ -60,6 +56,10 @@ class Entry:
     @property
     def caption(self) -> str:
         return letter_caption(self.letter, self.language)
+
+    @property
+    def clip(self) -> Clip:
+        return Clip(self.language, self.name, self.caption, (self.source,))
 
 
 def file_stem(letter: str, language: str) -> str:
@@ -81,7 +81,8 @@ def render_lexicon(
     """
     folder = lexicon_folder()
     chosen, skipped = select_entries(read_index(folder), languages, letters)
-    return render_clips(output, chosen, partial(draw_entry, folder=folder), look=look, skipped=skipped)
+    clips = [entry.clip for entry in chosen]
+    return render_clips(output, clips, partial(draw_letter, folder=folder), look=look, skipped=skipped)
 
 
 def lexicon_folder() -> Path:
@@ -169,15 +170,15 @@ def read_points(path: Path) -> Points:
     return Points(body=body[..., :2], face=face[..., :2], hands=hands)
 
 
-def draw_entry(entry: Entry, look: Look, variation: Variation, *, folder: Path) -> np.ndarray:
-    """One row of the lexicon in ``folder`` -> (look.num_frames, look.image_size, look.image_size, 3) uint8.
+def draw_letter(clip: Clip, look: Look, variation: Variation, *, folder: Path) -> np.ndarray:
+    """A letter from the lexicon in ``folder`` -> (look.num_frames, look.image_size, look.image_size, 3) uint8.
 
     12 % of the clip are cut off at each end; the frames are spread evenly.
 
     Raises:
         PoseError: the file cannot be read, or no hand is seen in most frames.
     """
-    points = vary(trimmed(read_points(folder / entry.source), variation.cut), variation)
+    points = vary(trimmed(read_points(folder / clip.sources[0]), variation.cut), variation)
     square = crop_square(points)  # of all frames, so that the picture does not depend on how many are taken
     frames = frame_indices(len(points.body), look.num_frames)
     return draw_clip(points.at(frames), look.image_size, square=vary_square(square, variation))

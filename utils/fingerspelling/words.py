@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 from config import UserError
 from utils.captions import LANGUAGES, letter_times, word_caption
 from utils.fingerspelling.drawing import Square, crop_square, draw_clip
-from utils.fingerspelling.folder import LexiconReport, Look, render_clips
+from utils.fingerspelling.folder import Clip, LexiconReport, Look, render_clips
 from utils.fingerspelling.joining import Hold, hold_of, place_holds, word_points
 from utils.fingerspelling.lexicon import (
     AS_IT_IS,
@@ -38,36 +37,16 @@ class WordsError(UserError):
     """A list of words that cannot be read or spelled."""
 
 
-@dataclass(frozen=True)
-class SpelledWord:
-    """A word of a language, and the lexicon's files of its letters. ``named``: the caption tells the language."""
+def spelled_word(language: str, word: str, sources: tuple[str, ...], *, named: bool = False) -> Clip:
+    """A word of a language, as ``normalise`` gives it, and the lexicon's files of its letters.
 
-    language: str
-    word: str  # as ``normalise`` gives it
-    sources: tuple[str, ...]
-    named: bool = False
-
-    @property
-    def folder(self) -> str:
-        """Beside the letters' folder, so that neither is trained on with the other by chance."""
-        return f"{self.language}_words"
-
-    @property
-    def name(self) -> str:
-        """``ase_CAB``; letters beyond A-Z by their names, ``gsg_O-with-diaeresis_L``."""
-        if self.word.isascii():
-            return f"{self.language}_{self.word.upper()}"
-        letters = [file_stem(letter, self.language).split("_", 1)[1] for letter in self.word]
-        return f"{self.language}_{'_'.join(letters)}"
-
-    @property
-    def caption(self) -> str:
-        letters = self.word.replace("i", "İ") if self.language == "tsm" else self.word  # "i" is the name of I alone
-        return word_caption(letters, self.language if self.named else None)
-
-    @property
-    def source(self) -> str:
-        return ", ".join(self.sources)
+    Its files are named ``ase_CAB``, letters beyond A-Z by their names, ``gsg_O-with-diaeresis_L``; they lie beside the
+    letters' folder, so that neither is trained on with the other by chance. ``named``: the caption tells the language.
+    """
+    letters = word.replace("i", "İ") if language == "tsm" else word  # "i" is the name of I alone
+    names = [word.upper()] if word.isascii() else [file_stem(letter, language).split("_", 1)[1] for letter in word]
+    caption = word_caption(letters, language if named else None)
+    return Clip(f"{language}_words", "_".join([language, *names]), caption, sources)
 
 
 def normalise(word: str, language: str) -> str:
@@ -107,7 +86,7 @@ def read_words(path: Path, language: str) -> dict[str, int]:
 
 def select_words(
     path: Path, index: list[Entry], languages: list[str], *, num_frames: int
-) -> tuple[list[SpelledWord], list[tuple[str, str]]]:
+) -> tuple[list[Clip], list[tuple[str, str]]]:
     """The words of the file at ``path`` in every asked language, checked; (name, reason) of languages that repeat one.
 
     Raises:
@@ -116,14 +95,14 @@ def select_words(
     """
     entries = select_entries(index, languages)[0]
     chosen = [code for code in dict.fromkeys(languages) if any(entry.language == code for entry in entries)]
-    found: list[SpelledWord] = []
+    found: list[Clip] = []
     for code in chosen:
         own = [entry for entry in entries if entry.language == code and len(entry.letter) == 1]
         sources = {normalise(entry.letter, code): entry.source for entry in own}
         for word, number in read_words(path, code).items():
             _check_word(word, sources, code, num_frames=num_frames, where=f"{path}, line {number}")
             files = tuple(sources[letter] for letter in word)
-            found.append(SpelledWord(code, word, files, named=len(chosen) > 1))
+            found.append(spelled_word(code, word, files, named=len(chosen) > 1))
     repeats = [(f"{code}_words", "its letters repeat another language's files") for code in languages]
     return found, [row for row in dict.fromkeys(repeats) if row[0].split("_")[0] not in chosen]
 
@@ -150,7 +129,7 @@ def render_words(output: Path, path: Path, *, look: Look, languages: list[str]) 
     return render_clips(output, words, partial(draw_word, folder=folder), look=look, skipped=skipped)
 
 
-def draw_word(word: SpelledWord, look: Look, variation: Variation, *, folder: Path) -> np.ndarray:
+def draw_word(word: Clip, look: Look, variation: Variation, *, folder: Path) -> np.ndarray:
     """A word from the lexicon in ``folder`` -> (look.num_frames, look.image_size, look.image_size, 3) uint8.
 
     Letters are held in the frames that ``letter_spans`` names, in copies too: these are cut at the same moments. One
@@ -159,9 +138,8 @@ def draw_word(word: SpelledWord, look: Look, variation: Variation, *, folder: Pa
     Raises:
         PoseError: a letter's file cannot be read, or shows no hand in most frames.
     """
-    pairs = dict(zip(word.word, word.sources, strict=True))
-    holds = {letter: hold_of(trimmed(read_points(folder / file))) for letter, file in pairs.items()}
-    placed = place_holds(word.word, holds)
+    holds = {source: hold_of(trimmed(read_points(folder / source))) for source in set(word.sources)}
+    placed = place_holds(word.sources, holds)
     points = vary(word_points(placed, letter_times(look.num_frames, len(placed))), variation)
     return draw_clip(points, look.image_size, square=word_square(placed, variation))
 
