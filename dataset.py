@@ -2,8 +2,8 @@
 
 The form is ``NAME.gif`` beside ``NAME.txt``, sub-folders included. Frames are taken evenly over the clip, the shorter
 side is resized, the centre is cropped, transparency is laid on white. A name ``GROUP__REST`` puts a clip into a group
-(a signer, a source video) that the split keeps together. Decoded clips are uint8, 196 KB each at 16 x 64 x 64, mapped
-from a file (``utils/clip_cache.py``) or in memory.
+(a signer, a source video) that the split keeps together. Decoded clips are uint8, 196 KB each at 16 x 64 x 64, in
+memory or read from a file of their own whenever they are asked for (``utils/clip_cache.py``).
 """
 
 from __future__ import annotations
@@ -69,26 +69,26 @@ class TextToSignDataset:
         self.remarks: list[str] = []
         self.names: list[str] = []
         self.texts: list[str] = []
-        keys: list[str] = []
+        self._keys: list[str] = []
         size = {"num_frames": num_frames, "image_size": image_size}
         with ClipCache(cache_dir, self.folder, **size, verify=verify) as cache:
             for row in tqdm(rows, desc="reading clips", unit="clip", delay=1, leave=False):
                 try:
                     text = cache.caption(row.caption, read_caption)
-                    key = cache.clip(row.path, partial(_decode, row.path, **size))
+                    key, num_source = cache.clip(row.path, partial(_decode, row.path, **size))
                 except (VideoError, DatasetError) as error:
                     self.problems.append(str(error))
                     continue
-                if (num_source := cache.num_source(key)) < num_frames:
+                if num_source < num_frames:
                     by_repeating = f"spread over NUM_FRAMES={num_frames} by repeating some"
                     self.remarks.append(f"{row.path}: {num_source} frames, {by_repeating}")
                 self.names.append(row.name)
                 self.texts.append(text)
-                keys.append(key)
+                self._keys.append(key)
         self.copies = copies_among(self.folder, self.names)
         if not self.names:
             raise DatasetError(f"{self.folder} holds no usable clip. " + _summary(self.problems) + _CURE)
-        self._frames = [cache.frames(key) for key in keys]  # each (F, H, W, 3) uint8
+        self._cache = cache
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,18 +97,23 @@ class TextToSignDataset:
         return Clip(self.videos([index])[0], self.texts[index], self.names[index])
 
     def frames(self, index: int) -> np.ndarray:
-        """(F, H, W, 3) uint8, as it is kept."""
-        return self._frames[index]
+        """(F, H, W, 3) uint8, as it is kept.
+
+        Raises:
+            VideoError: what was kept is lost, and the clip's file has changed.
+        """
+        return self._cache.frames(self._keys[index])
 
     def videos(self, indices: list[int]) -> Tensor:
         """(B, 3, F, H, W) float32 in [-1, 1]."""
-        return batch_from_uint8([self._frames[index] for index in indices])
+        return batch_from_uint8([self.frames(index) for index in indices])
 
     def statistics(self, indices: list[int]) -> tuple[Tensor, float]:
         """Per-pixel mean over clips and frames (3, 1, H, W) float32, and the deviation of all pixels around it."""
-        total = torch.zeros(3, 1, *self._frames[0].shape[1:3], dtype=torch.float64)
+        first = self.frames(indices[0])
+        total = torch.zeros(3, 1, *first.shape[1:3], dtype=torch.float64)
         squares = 0.0
-        size = max(1, STATISTICS_VALUES // self._frames[0].size)
+        size = max(1, STATISTICS_VALUES // first.size)
         parts = [indices[start : start + size] for start in range(0, len(indices), size)]
         for part in parts:
             for clip_mean in self.videos(part).double().mean(2, keepdim=True):

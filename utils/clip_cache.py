@@ -1,66 +1,48 @@
 """Decoded clips and captions that outlive the process, so that a start opens no file of the data that has not changed.
 
-Below CACHE_DIR stands a folder per data folder and size of clip: files of pixels, which are mapped, and an index. It
-has the size and time of every file of the data and what was in it then, a caption or the SHA-256 of a clip; and where
-the pixels of each SHA-256 lie. So a file of the same size and time is not opened, one that moved or was touched is
-found by its content, and only another is decoded. What else decides the pixels stands there too; another, and all is.
-A change that keeps a file's size, and its time to the nanosecond, is found by ``verify`` alone, which reads everything.
-
-There is no lock: each process appends to a file of its own, and puts a whole index in the place of the old one. Of two
-that start together the later index stands, and the worst is that clips are decoded twice. All may be deleted any time.
+Below CACHE_DIR stands a folder per data folder and size of clip. Its index has the size and time of every file of the
+data and what was in it then, a caption or the SHA-256 of a clip; the pixels lie beside it, a file for each SHA-256 and
+version of the code. So a file of the same size and time is not opened, one that moved or was touched is found by its
+content, and only another is decoded. A change that keeps a file's size, and its time to the nanosecond, is found by
+``verify`` alone, which reads everything. All may be deleted at any time, during a training too.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import inspect
 import json
 import os
-import sys
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import PIL
-from tqdm import tqdm
 
 from config import ConfigError
 from utils import gif, video
-from utils.files import replacing
-from utils.pixel_file import SUFFIX, Pixels, PixelWriter, open_pixels
-from utils.processes import world
+from utils.files import FileError, write_file
+from utils.store import Store
 
-FORMAT = 2
+FORMAT = 3
 INDEX = "index.json"
-SAVE_SECONDS = 60.0  # between two writes of the index while clips are decoded: what a kill can lose
+SAVE_SECONDS = 60.0  # between two writes of the index while clips are decoded
 SETTLED_NS = 2 * 10**9  # a file that was written later than this before it is read may change within its clock's tick
-UNUSED_SECONDS = 3600.0  # after which a file of pixels that the index does not name is nobody's
-MAX_FILES = 16  # of pixels, before they become one
+COUNT_BYTES = 4  # before the pixels: how many frames the clip's file has
 
+Decode = Callable[[bytes], tuple[np.ndarray, int]]
 
 PREPROCESSING = hashlib.sha256("".join(map(inspect.getsource, (gif, video))).encode()).hexdigest()
 """Of the code that decodes, thins and crops. Taken when it is loaded, so that a later edit is not mistaken for it."""
 
 
-class Place(NamedTuple):
-    """Where the pixels of a clip lie ("" for memory), their CRC-32, and how many frames its file has."""
-
-    file: str
-    row: int
-    checksum: int
-    num_source: int
-
-
 class ClipCache:
-    """What the files of a data folder hold; a context, which ends the writing. ``frames`` is for afterwards.
+    """What the files of a data folder hold; a context for the start, in which files are looked at.
 
-    Without ``cache_dir``, or where it cannot be written, clips stay in memory. Leaving the context raises ConfigError
-    where what was written cannot be mapped.
+    Without ``cache_dir``, or where it cannot be written, clips stay in memory.
     """
 
     def __init__(
@@ -77,178 +59,124 @@ class ClipCache:
                 "or none: --set CACHE_DIR="
             )
         self._root, self._verify = Path(folder), verify
-        self._place = place_of(cache_dir, folder, num_frames=num_frames, image_size=image_size) if cache_dir else None
         self._shape = (num_frames, image_size, image_size, 3)
-        self._pixels: dict[str, Pixels] = {}  # by the name of their file
-        self._own: PixelWriter | None = None  # what this process adds, until the context ends
-        self._in_memory: dict[str, np.ndarray] = {}
-        self._clips: dict[str, Place] = {}
-        self._seen: dict[str, list[Any]] = {}  # path in the data folder -> bytes, ns, content: of this start
-        self._needed: set[str] = set()  # keys of clips, of this start
-        self._is_refused = self._place is None
-        self._index = self._read_index()
+        self._store: Store | None = None
+        if cache_dir:
+            self._store = Store(place_of(cache_dir, folder, num_frames=num_frames, image_size=image_size), what="clips")
+        self._there = self._store.keys() if self._store else set()
+        self._known = self._read_index()  # path in the data folder -> bytes, ns, what was in it
+        self._seen: dict[str, list[Any]] = {}  # the same, of this start
+        self._files: dict[str, tuple[Path, Decode]] = {}  # key -> where the clip can be had again
+        self._in_memory: dict[str, bytes] = {}
         self._saved = time.monotonic()
-        self._open()
-
-    # ---- What the data folder holds ---------------------------------------------------------------------------------
 
     def caption(self, path: Path, read: Callable[[Path], str]) -> str:
         """``read(path)``, or what it gave for the file as it is now."""
         return self._recall(path, lambda: read(path), lambda _: True)
 
-    def clip(self, path: Path, decode: Callable[[bytes], tuple[np.ndarray, int]]) -> str:
-        """The key of the clip in a file. ``decode`` makes (F, S, S, 3) uint8 of its bytes, and counts its frames.
+    def clip(self, path: Path, decode: Decode) -> tuple[str, int]:
+        """The key of the clip in a file, and how many frames the file has.
+
+        ``decode`` makes (F, S, S, 3) uint8 of the file's bytes, and counts its frames.
 
         Raises:
             VideoError: the file cannot be read; and what ``decode`` raises.
         """
-        key = self._recall(path, lambda: self._read(path, decode), self._clips.__contains__)
-        self._needed.add(key)
-        return key
-
-    def num_source(self, key: str) -> int:
-        """How many frames the clip's file has."""
-        return self._clips[key].num_source
+        content = self._recall(path, lambda: self._read(path, decode), lambda found: self._key(found[0]) in self._there)
+        key = self._key(content[0])
+        self._files[key] = path, decode
+        return key, content[1]
 
     def frames(self, key: str) -> np.ndarray:
-        """(F, S, S, 3) uint8; where it is mapped, read only when it is used."""
-        place = self._clips[key]
-        return self._pixels[place.file].rows[place.row] if place.file else self._in_memory[key]
+        """(F, S, S, 3) uint8, read-only; read from the disk each time, from the clip's own file where it is lost.
 
-    def _recall(self, path: Path, read: Callable[[], str], usable: Callable[[str], bool]) -> str:
+        Raises:
+            VideoError: it is lost, and the clip's file is not what it was.
+        """
+        value = self._in_memory.get(key) or (self._store.get(key) if self._store else None)
+        if value is None:
+            path, decode = self._files[key]
+            digest, value = self._fetch(path, decode)
+            if self._key(digest) != key:
+                raise video.VideoError(f"{path} is another clip than when this run began. Begin the run again.")
+        return np.frombuffer(value, np.uint8, offset=COUNT_BYTES).reshape(self._shape)
+
+    # ---- One file ---------------------------------------------------------------------------------------------------
+
+    def _recall(self, path: Path, read: Callable[[], Any], usable: Callable[[Any], bool]) -> Any:
         try:
             found = path.stat()
         except OSError:
             return read()  # which says what is wrong
         name, stamp = path.relative_to(self._root).as_posix(), [found.st_size, found.st_mtime_ns]
         settled = time.time_ns() - found.st_mtime_ns > SETTLED_NS
-        *known, content = self._index["files"].get(name, [""])
+        *known, content = self._known.get(name, [None])
         if self._verify or known != stamp or not usable(content):
             content = read()
         if settled:
             self._seen[name] = [*stamp, content]
         return content
 
-    def _read(self, path: Path, decode: Callable[[bytes], tuple[np.ndarray, int]]) -> str:
+    def _read(self, path: Path, decode: Decode) -> list[Any]:
+        """[SHA-256 of the file, its number of frames]."""
+        digest, value = self._fetch(path, decode)
+        if self._store and time.monotonic() - self._saved > SAVE_SECONDS:
+            self._save({**self._known, **self._seen})
+        return [digest, int.from_bytes(value[:COUNT_BYTES], "big")]
+
+    def _fetch(self, path: Path, decode: Decode) -> tuple[str, bytes]:
+        """SHA-256 of the file, and its clip as it is kept from now on: the number of its frames, then pixels."""
         data = gif.read_bytes(path)
-        key = hashlib.sha256(data).hexdigest()
-        if key not in self._clips:
-            self._add(key, *decode(data))
-        return key
+        digest = hashlib.sha256(data).hexdigest()
+        key = self._key(digest)
+        value = self._in_memory.get(key) or (self._store.get(key) if self._store else None)
+        if value is None:
+            frames, num_source = decode(data)
+            value = num_source.to_bytes(COUNT_BYTES, "big") + np.ascontiguousarray(frames).tobytes()
+            if self._store is None or not self._store.put(key, value):
+                self._in_memory[key] = value
+        self._there.add(key)
+        return digest, value
 
-    # ---- Pixels -----------------------------------------------------------------------------------------------------
+    def _key(self, digest: str) -> str:
+        """Of a file's content and of all else that decides its pixels; a pure function of both."""
+        made_by = [FORMAT, self._shape, PREPROCESSING, PIL.__version__]
+        return hashlib.sha256(f"{digest} {made_by}".encode()).hexdigest()
 
-    def _open(self) -> None:
-        """Map what the index names. Where a file is not as it was left, or all is to be verified, checksums decide."""
-        doubtful = set()
-        for name, stamp in self._index["pixels"].items():
-            with contextlib.suppress(OSError):
-                self._pixels[name] = open_pixels(self._place / name, self._shape)
-                if self._verify or self._pixels[name].stamp != stamp:
-                    doubtful.add(name)
-        for key, values in self._index["clips"].items():
-            place = Place(*values)
-            if place.file in self._pixels and (place.file not in doubtful or self._is_whole(place)):
-                self._clips[key] = place
-
-    def _is_whole(self, place: Place) -> bool:
-        rows = self._pixels[place.file].rows
-        return place.row < len(rows) and zlib.crc32(rows[place.row]) == place.checksum
-
-    def _add(self, key: str, frames: np.ndarray, num_source: int) -> None:
-        """Keep a clip in this process's own file, or in memory where none can be written."""
-        if not self._is_refused:
-            try:
-                self._own = self._own or PixelWriter(self._place)
-                self._clips[key] = Place(self._own.name, self._own.append(frames), zlib.crc32(frames), num_source)
-                if time.monotonic() - self._saved > SAVE_SECONDS:
-                    self._save(complete=False)
-            except OSError as error:
-                self._refuse(error)
-        if key not in self._clips:
-            self._in_memory[key] = frames
-            self._clips[key] = Place("", 0, 0, num_source)
-
-    def _refuse(self, error: OSError) -> None:
-        """Tell, once, that the disk takes no more."""
-        if not self._is_refused and world().is_first:
-            tqdm.write(
-                f"note: {self._place} cannot keep all that was read ({error.strerror or error}); every start will read "
-                "the rest anew. Name another folder: --set CACHE_DIR=FOLDER",
-                file=sys.stderr,
-            )
-        self._is_refused = True
-
-    # ---- The end of a start -----------------------------------------------------------------------------------------
+    # ---- The start's end, and the index -----------------------------------------------------------------------------
 
     def __enter__(self) -> ClipCache:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._place is None:
+        """Other files than those seen are not there any more, if all were looked at; their pixels go."""
+        if self._store is None:
             return
-        if self._own is not None:
-            own, self._own = self._own, None
-            try:
-                self._pixels[own.name] = own.finish(self._shape)
-            except OSError as refusal:
-                raise ConfigError(
-                    f"{self._place} is on a disk that maps no files ({refusal.strerror}). "
-                    "Name another folder: --set CACHE_DIR=FOLDER, or none: --set CACHE_DIR="
-                ) from refusal
+        self._save(self._seen if kind is None else {**self._known, **self._seen})
+        if kind is None:
+            self._store.drop(self._there - self._files.keys())
+
+    def _read_index(self) -> dict[str, list[Any]]:
+        """Empty where there is none, or a damaged one."""
+        if self._store is None:
+            return {}
         try:
-            if kind is None and not self._in_memory:
-                self._join()
-            self._save(complete=kind is None)
-        except OSError as refusal:
-            self._refuse(refusal)
-        with contextlib.suppress(OSError):  # mapped by another process, which Windows does not allow to delete
-            self._sweep()
-
-    def _join(self) -> None:
-        """Write the pixels anew, as one file of what is needed, where they lie in many or most are not needed."""
-        num_rows = sum(len(pixels.rows) for pixels in self._pixels.values())
-        if len(self._pixels) <= MAX_FILES and num_rows <= 2 * len(self._needed):
-            return
-        own, clips = PixelWriter(self._place), {}
-        for key in sorted(self._needed):
-            clips[key] = self._clips[key]._replace(file=own.name, row=own.append(self.frames(key)))
-        self._clips, self._pixels = clips, {own.name: own.finish(self._shape)}
-
-    # ---- The index --------------------------------------------------------------------------------------------------
-
-    def _read_index(self) -> dict[str, Any]:
-        """The index; an empty one where there is none, a damaged one, or one that other code made."""
-        empty = {"made_by": _made_by(self._shape), "files": {}, "pixels": {}, "clips": {}}
-        if self._place is None:
-            return empty
-        try:
-            digest, _, text = (self._place / INDEX).read_text(encoding="ascii").partition("\n")
+            digest, _, text = (self._store.folder / INDEX).read_text(encoding="ascii").partition("\n")
         except (OSError, UnicodeDecodeError):
-            return empty
-        index = json.loads(text) if digest == _digest(text) else empty
-        return index if index["made_by"] == empty["made_by"] else empty
+            return {}
+        return json.loads(text) if digest == _digest(text) else {}
 
-    def _save(self, *, complete: bool) -> None:
-        """Put what is known now in the place of the index. ``complete``: other files than those seen are not there."""
-        own = {} if self._own is None else {self._own.name: self._own.stamp}
-        index = {
-            "made_by": _made_by(self._shape),
-            "files": self._seen if complete else {**self._index["files"], **self._seen},
-            "pixels": {name: found.stamp for name, found in self._pixels.items()} | own,
-            "clips": {key: list(place) for key, place in self._clips.items() if place.file},
-        }
-        if index != self._index:
-            text = json.dumps(index)
-            with replacing(self._place / INDEX, durable=False) as partial:
-                partial.write_text(f"{_digest(text)}\n{text}", encoding="ascii")
-        self._index, self._saved = index, time.monotonic()
-
-    def _sweep(self) -> None:
-        """Delete files of pixels that no index names."""
-        for path in self._place.glob(f"*{SUFFIX}"):
-            if path.name not in self._index["pixels"] and time.time() - path.stat().st_mtime > UNUSED_SECONDS:
-                path.unlink()
+    def _save(self, known: dict[str, list[Any]]) -> None:
+        """Put what is known now in the place of the index."""
+        self._saved = time.monotonic()
+        if known == self._known:
+            return
+        text = json.dumps(known)
+        try:
+            write_file(self._store.folder / INDEX, f"{_digest(text)}\n{text}".encode("ascii"), durable=False)
+        except FileError as refusal:
+            self._store.refuse(str(refusal))
+        self._known = known
 
 
 def place_of(cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int) -> Path:
@@ -256,11 +184,6 @@ def place_of(cache_dir: str | Path, folder: Path, *, num_frames: int, image_size
     data = Path(folder).resolve()
     name = f"{data.name[:40]}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:12]}-{num_frames}x{image_size}"
     return Path(cache_dir) / "clips" / name
-
-
-def _made_by(shape: tuple[int, ...]) -> dict[str, object]:
-    """What decides the pixels beside the bytes of a file."""
-    return {"format": FORMAT, "shape": list(shape), "code": PREPROCESSING, "decoder": f"Pillow {PIL.__version__}"}
 
 
 def _digest(text: str) -> str:

@@ -14,7 +14,7 @@ from dataset import TextToSignDataset
 from tests.conftest import moving_square, write_clips_folder, write_pair
 
 NUM_CLIPS = 9  # eight, and one that is too short and remarked
-ROW_BYTES = 4 * 16 * 16 * 3
+VALUE_BYTES = 4 + 4 * 16 * 16 * 3 + 4  # count, pixels, checksum
 
 
 @dataclass
@@ -31,9 +31,9 @@ class Scene:
         return found
 
     @property
-    def pixels(self) -> Path:
-        (found,) = self.cache_dir.glob("clips/*/*.clips")
-        return found
+    def values(self) -> list[Path]:
+        """The files of pixels, one for each clip."""
+        return sorted(self.cache_dir.glob("clips/*/??/*"))
 
     def gif(self, number: int) -> Path:
         return sorted(self.folder.glob("signer*.gif"))[number]
