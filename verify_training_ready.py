@@ -105,6 +105,7 @@ def verify_model(
 ) -> None:
     """The checks from the model on: ``rows`` are those of the training clips, ``dtype`` is autocast's."""
     from methods.training import readiness
+    from methods.training.warm_start import fit_statistics
 
     architecture = config.MODEL_ARCHITECTURE
     report.begin("model")
@@ -114,7 +115,7 @@ def verify_model(
 
     report.begin("pre-trained weights")
     published, words = readiness.load_first_weights(model, short)
-    readiness.fit_statistics(model, data, rows, encoder)
+    fit_statistics(model, data, rows[: readiness.STATISTICS_CLIPS], encoder)
     example = readiness.make_example(short, data, rows, encoder, device)
     model.autocast_dtype = dtype
     model.to(device)

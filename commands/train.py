@@ -76,7 +76,7 @@ def _train(args: argparse.Namespace, config: Config) -> int:
     print(f"{'Finished' if finished else 'Stopped'} at step {trainer.step:,} of {trainer.num_steps:,}; saved {latest}")
     if trainer.validated is not None:
         print(f"Validation loss: {trainer.validated.loss:.4f} (averaged weights, held-out clips)")
-    _tell_what_is_there(config)
+    _print_what_is_there(config)
     if finished:
         print(f"Next: python main.py evaluate --checkpoint {latest}")
         return 0
@@ -84,7 +84,7 @@ def _train(args: argparse.Namespace, config: Config) -> int:
     return 130
 
 
-def _tell_what_is_there(config: Config) -> None:
+def _print_what_is_there(config: Config) -> None:
     from methods.training.previews import folder as preview_folder
 
     if made := len(list(preview_folder(config).glob("*.gif"))):

@@ -31,9 +31,9 @@ from methods.training.interruption import Interruption
 from methods.training.optimisation import Ema, make_optimizer
 from methods.training.report import Report, Validation
 from methods.training.resume import print_data, print_position, read_state, same_caption
-from methods.training.run import Run
+from methods.training.start_report import Run
 from methods.training.step import Piece, StepResult, TrainingStep
-from methods.training.warm_start import TrainingError, freeze_backbone, initialise_backbone
+from methods.training.warm_start import TrainingError, fit_statistics, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
 from schedulers.training_schedules import ema_decay, learning_rate
 from utils import runtime
@@ -296,7 +296,7 @@ class Trainer:
         self.model = create_text2sign(config, self.encoder)
         if content is None or path is None:
             initialise_backbone(self.model, config)
-            self._fit_statistics()
+            fit_statistics(self.model, self.data, self.training, self.encoder)
         else:
             check_encoder(content["encoder"], self.encoder, path)
             load_weights(self.model, content["model"], path)
@@ -319,13 +319,6 @@ class Trainer:
         self.step = self._saved_step = content["step"]
         self.skipped_steps = content["skipped_steps"]
 
-    def _fit_statistics(self) -> None:
-        """Clip and text statistics from the training part alone; they travel in the checkpoint."""
-        if self.config.STANDARDISE_CLIPS:
-            self.model.fit_clip_statistics(*self.data.statistics(self.training))
-        captions = sorted({self.data.texts[i] for i in self.training})
-        self.model.text.fit(self.encoder.batches(captions))
-
     def _progress(self) -> tqdm:
-        told = {"total": self.num_steps, "initial": self.step, "disable": not self.world.is_first}
-        return tqdm(**told, desc="training", unit="step", dynamic_ncols=True)
+        numbers = {"total": self.num_steps, "initial": self.step, "disable": not self.world.is_first}
+        return tqdm(**numbers, desc="training", unit="step", dynamic_ncols=True)

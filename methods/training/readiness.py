@@ -146,14 +146,6 @@ def load_first_weights(model: Text2Sign, config: Config) -> tuple[bool, str]:
     return published, "; ".join(words.getvalue().removeprefix("backbone: ").splitlines())
 
 
-def fit_statistics(model: Text2Sign, data: TextToSignDataset, rows: list[int], encoder: TextEncoder) -> None:
-    """As training does before its first step, over part of the clips."""
-    some = rows[:STATISTICS_CLIPS]
-    if model.standardise_clips:
-        model.fit_clip_statistics(*data.statistics(some))
-    model.text.fit(encoder.batches(sorted({data.texts[row] for row in some})))
-
-
 def make_example(
     config: Config, data: TextToSignDataset, rows: list[int], encoder: TextEncoder, device: torch.device
 ) -> Example:
@@ -196,7 +188,7 @@ def check_output(output: Tensor, *, when: str, cure: str) -> float:
     return deviation
 
 
-def take_steps(model: Text2Sign, example: Example, config: Config, tell: Callable[[str], None]) -> Steps:
+def take_steps(model: Text2Sign, example: Example, config: Config, on_step: Callable[[str], None]) -> Steps:
     """Optimiser steps as in training, until every trainable tensor has had a gradient or no further one gets any.
 
     At the full LEARNING_RATE, without warm-up, so that what a step moves is more than rounding.
@@ -224,7 +216,7 @@ def take_steps(model: Text2Sign, example: Example, config: Config, tell: Callabl
         waiting = silent if broken else [name for name in silent if not largest[name]]
         num_idle = num_idle + 1 if len(waiting) == len(silent) and not broken else 0
         silent = waiting
-        tell(f"step {len(losses)}, loss {losses[-1]:.4f}, {len(silent)} of {len(trainable)} tensors not reached yet")
+        on_step(f"step {len(losses)}, loss {losses[-1]:.4f}, {len(silent)} of {len(trainable)} tensors not reached yet")
     if broken:
         raise CheckError(f"Step {len(losses)}: gradient not finite in {_some(broken)}; wanted numbers. {UNSTABLE}")
     return Steps(losses, len(trainable), silent)

@@ -25,8 +25,7 @@ from methods.sampling.loading import LoadedModel
 from methods.training.means import Means
 from methods.training.parameter_stats import block_groups, histograms, norms, update_ratios
 from methods.training.previews import preview
-from methods.training.run import Run
-from methods.training.start_report import report_start
+from methods.training.start_report import Run, report_start
 from methods.training.step import StepResult
 from methods.training.validation import FixedClips, FixedErrors
 from schedulers.training_schedules import ema_decay, ema_initial_share

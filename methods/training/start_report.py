@@ -1,19 +1,52 @@
-"""What a run reports once, at its start: settings, machine, parameters, noise levels, the graph, and the curves that
-belong together."""
+"""A run as its report may see it, and what is reported once, at its start: settings, machine, parameters, noise levels,
+the graph, and the curves that belong together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
 
 from config import Config, differences
+from dataset import TextToSignDataset
+from diffusion.text2sign import Text2Sign
 from methods.cost import small_copy
 from methods.evaluation.ranking import noise_levels
 from methods.training.means import SNR_NAMES
+from methods.training.optimisation import Ema
 from methods.training.parameter_stats import parameter_table
-from methods.training.run import Run
+from models.text_encoder import TextEncoder
 from schedulers.noise_schedulers import NoiseSchedule
 from utils import runtime
 from utils.train_logger import Logger
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of a training, which are to be read only, and where it begins.
+
+    ``training`` and ``validation`` are indices of ``data``; ``outline`` is a model of the same shape for what is
+    counted on it, since a sharded one cannot be copied.
+    """
+
+    config: Config
+    data: TextToSignDataset
+    training: list[int]
+    validation: list[int]
+    encoder: TextEncoder
+    model: Text2Sign
+    outline: nn.Module
+    optimizer: torch.optim.AdamW
+    ema: Ema
+    first_step: int
+    steps_per_epoch: int
+
+    @property
+    def device(self) -> torch.device:
+        """That of the model."""
+        return self.model.clip_mean.device
 
 
 def report_start(run: Run, log: Logger, groups: Mapping[str, str], *, flops: float, peak: float) -> None:

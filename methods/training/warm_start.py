@@ -1,4 +1,4 @@
-"""Where the backbone's first weights come from, and which of them are trained.
+"""What a training begins from: the backbone's first weights, which of them are trained, and the clips' statistics.
 
 Freezing keeps what the published model computes between its first and its last layer: the blocks and the timestep
 embedding. The patch embedding and the final layer are trained although they are derived from published ones, because
@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from config import Config, ConfigError, UserError
+from dataset import TextToSignDataset
 from diffusion.text2sign import Text2Sign
 from external.TinyFusion.weights import LoadReport, load_published, read_published
 from models.architectures.tinyfusion import TinyFusionVideo
+from models.text_encoder import TextEncoder
 
 TEXT_AMPLITUDE = 0.5
 """Of the text beside published weights, which have never met it: at 1 it drowns what they know of the timestep, at 0
@@ -64,6 +66,13 @@ def _load(model: Text2Sign, config: Config) -> LoadReport:
     backbone.text.set_amplitude(TEXT_AMPLITUDE)
     around = tuple(name for name in backbone.state_dict() if not name.startswith("dit."))
     return replace(report, newly_initialised=(*report.newly_initialised, *around))
+
+
+def fit_statistics(model: Text2Sign, data: TextToSignDataset, training: list[int], encoder: TextEncoder) -> None:
+    """Clip and text statistics from the clips ``training`` alone, where the model standardises."""
+    if model.standardise_clips:
+        model.fit_clip_statistics(*data.statistics(training))
+    model.text.fit(encoder.batches(sorted({data.texts[i] for i in training})))
 
 
 def freeze_backbone(model: Text2Sign, *, frozen: bool) -> None:

@@ -16,7 +16,7 @@ from dataset import load_dataset
 from diffusion.text2sign import ARCHITECTURES, Text2Sign, create_text2sign
 from methods.training import readiness
 from methods.training.readiness import CheckError, Example, Steps
-from methods.training.warm_start import TrainingError
+from methods.training.warm_start import TrainingError, fit_statistics
 from models.text_encoder import TextEncoder
 from tests.conftest import command_settings, files_below, moving_square, write_clips_folder, write_pair
 from tests.published_files import random_weights, write_published
@@ -41,7 +41,7 @@ def ready(config: Config, encoder: TextEncoder) -> tuple[Text2Sign, Example]:
     """What the script has before its first step."""
     data, rows = readiness.read_clips(config)
     model = create_text2sign(config, encoder)
-    readiness.fit_statistics(model, data, rows, encoder)
+    fit_statistics(model, data, rows, encoder)
     return model, readiness.make_example(config, data, rows, encoder, CPU)
 
 
