@@ -121,8 +121,6 @@ class DiT(nn.Module):
         self.in_channels = in_channels
         self.out_channels = in_channels * (2 if learn_sigma else 1)
         self.hidden_size = hidden_size
-        self.num_heads = num_heads
-        self.num_classes = num_classes
         self.grid_size = input_size // patch_size  # patches along one side
         self.x_embedder = patch_embedding(patch_size, in_channels, hidden_size)
         self.t_embedder = TimestepEmbedder(hidden_size)

@@ -1,1 +1,1 @@
-"""One backbone a file, each with one class and one ``build_*`` function."""
+"""One backbone a file, each with its class and its entry of the registry, ``ARCHITECTURE``."""

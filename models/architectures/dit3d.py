@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from config import Config
 from external.TinyFusion.dit import DiTBlock
-from models.architecture import Architecture, Shapes, Values, num_members
 from models.layers.adapters import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
-from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, read_tubelets, tubelet_shape
+from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_architecture
 from models.text_features import TextFeatures
 
 
@@ -44,19 +42,4 @@ class DiT3D(nn.Module):
         return self.output(x, c)
 
 
-def build_dit3d(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> DiT3D:
-    """The backbone that the config names, freshly initialised; of ``alphas_cumprod`` (T,) only T matters."""
-    return DiT3D(
-        tubelet_shape(config),
-        text_width=text_width,
-        num_steps=len(alphas_cumprod),
-        gradient_checkpointing=config.GRADIENT_CHECKPOINTING,
-    )
-
-
-def read_dit3d(shapes: Shapes) -> Values:
-    """The inverse of ``build_dit3d``, from the shapes of its tensors."""
-    return read_tubelets(shapes, depth=num_members(shapes, "blocks"))
-
-
-ARCHITECTURE = Architecture(build=build_dit3d, read=read_dit3d)
+ARCHITECTURE = tubelet_architecture(DiT3D, "blocks")

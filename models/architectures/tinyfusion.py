@@ -44,7 +44,6 @@ class TinyFusionVideo(nn.Module):
     ) -> None:
         super().__init__()
         self.dit = dit
-        self.num_frames = num_frames
         self.frame_chunk_size = frame_chunk_size
         self.gradient_checkpointing = gradient_checkpointing
         self.text = TextProjection(text_width, dit.hidden_size, adapter_width)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from config import Config
-from models.architecture import Architecture, Shapes, Values, num_members
 from models.layers.adapters import Conditioning, maybe_checkpoint, xavier, zero
-from models.layers.tubelets import TubeletEmbedding, TubeletShape, clip_of_tubelets, read_tubelets, tubelet_shape
+from models.layers.tubelets import TubeletEmbedding, TubeletShape, clip_of_tubelets, tubelet_architecture
 from models.layers.vit import Block
 from models.text_features import TextFeatures
 
@@ -70,19 +68,4 @@ class ViT3D(nn.Module):
         return clip_of_tubelets(self.to_pixels(self.norm(tubelets)), self.shape)
 
 
-def build_vit3d(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> ViT3D:
-    """The backbone that the config names, freshly initialised; of ``alphas_cumprod`` (T,) only T matters."""
-    return ViT3D(
-        tubelet_shape(config),
-        text_width=text_width,
-        num_steps=len(alphas_cumprod),
-        gradient_checkpointing=config.GRADIENT_CHECKPOINTING,
-    )
-
-
-def read_vit3d(shapes: Shapes) -> Values:
-    """The inverse of ``build_vit3d``, from the shapes of its tensors."""
-    return read_tubelets(shapes, depth=sum(num_members(shapes, name) for name in ("down", "middle", "up")))
-
-
-ARCHITECTURE = Architecture(build=build_vit3d, read=read_vit3d)
+ARCHITECTURE = tubelet_architecture(ViT3D, "down", "middle", "up")

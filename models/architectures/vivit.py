@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from config import Config
-from models.architecture import Architecture, Shapes, Values, num_members
 from models.layers.adapters import Conditioning, TextAttention, maybe_checkpoint, xavier, zero
 from models.layers.modulation import LAYER_NORM_EPS, Modulated, modulate
-from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, read_tubelets, tubelet_shape
+from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, tubelet_architecture
 from models.layers.vit import mlp, self_attention
 from models.text_features import TextFeatures
 
@@ -81,19 +79,4 @@ class ViViT(nn.Module):
         return self.output(x, c)
 
 
-def build_vivit(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> ViViT:
-    """The backbone that the config names, freshly initialised; of ``alphas_cumprod`` (T,) only T matters."""
-    return ViViT(
-        tubelet_shape(config),
-        text_width=text_width,
-        num_steps=len(alphas_cumprod),
-        gradient_checkpointing=config.GRADIENT_CHECKPOINTING,
-    )
-
-
-def read_vivit(shapes: Shapes) -> Values:
-    """The inverse of ``build_vivit``, from the shapes of its tensors."""
-    return read_tubelets(shapes, depth=num_members(shapes, "blocks"))
-
-
-ARCHITECTURE = Architecture(build=build_vivit, read=read_vivit)
+ARCHITECTURE = tubelet_architecture(ViViT, "blocks")

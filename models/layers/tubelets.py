@@ -6,12 +6,13 @@ a token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from config import Config
+from models.architecture import Architecture, Shapes, Values, num_members
 from models.layers.adapters import zero
 from models.layers.modulation import FinalLayer
 from models.layers.positions import fitted_frames, fitted_positions
@@ -44,7 +45,7 @@ class TubeletShape(NamedTuple):
 
 
 def tubelet_shape(config: Config) -> TubeletShape:
-    """The sizes that the config names, for the ``build_*`` functions."""
+    """The sizes that the config names."""
     return TubeletShape(
         clip=config.INPUT_SHAPE,
         frames=config.TUBELET_FRAMES,
@@ -54,10 +55,26 @@ def tubelet_shape(config: Config) -> TubeletShape:
     )
 
 
-def read_tubelets(shapes: Mapping[str, tuple[int, ...]], *, depth: int) -> dict[str, int]:
-    """The inverse of ``tubelet_shape``, from the shapes of a backbone's tensors; KeyError if it has no tubelets."""
-    width, _, frames, size, _ = shapes["embedding.proj.weight"]
-    return {"TUBELET_FRAMES": frames, "TUBELET_SIZE": size, "TRANSFORMER_WIDTH": width, "TRANSFORMER_DEPTH": depth}
+def tubelet_architecture(network: Callable[..., nn.Module], *lists: str) -> Architecture:
+    """A transformer over tubelets as an entry of the registry; its TRANSFORMER_DEPTH blocks stand in ``lists``.
+
+    ``network(shape, *, text_width, num_steps, gradient_checkpointing)``; ``num_steps``: T of the noise schedule.
+    """
+
+    def build(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> nn.Module:
+        return network(
+            tubelet_shape(config),
+            text_width=text_width,
+            num_steps=len(alphas_cumprod),
+            gradient_checkpointing=config.GRADIENT_CHECKPOINTING,
+        )
+
+    def read(shapes: Shapes) -> Values:
+        width, _, frames, size, _ = shapes["embedding.proj.weight"]
+        depth = sum(num_members(shapes, name) for name in lists)
+        return {"TUBELET_FRAMES": frames, "TUBELET_SIZE": size, "TRANSFORMER_WIDTH": width, "TRANSFORMER_DEPTH": depth}
+
+    return Architecture(build=build, read=read)
 
 
 class TubeletEmbedding(nn.Module):

@@ -23,6 +23,7 @@ RANKS = {  # lowest first
     "utils.checkpoints": 3,
     "utils.fingerspelling": 3,
     "models.text_features": 3,
+    "models.architecture": 3,
     "dataset": 4,
     "models": 4,  # the text encoder
     "models.layers": 4,
