@@ -173,10 +173,19 @@ def gathered(state: dict[str, Any], *, keep: bool) -> dict[str, Any]:
 
 def load_moments(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
     """A checkpoint's moments, each sharded as the parameter that it belongs to; the rates and decays stay the
-    optimiser's own, which a resumed run may have changed."""
+    optimiser's own, which a resumed run may have changed.
+
+    None stays in the mapped file: its room on disk would not be free before the run ends, and Windows would not let it
+    be replaced. A GPU's are copied there anyway, all but the counts of steps.
+    """
+
+    def own(value: Tensor, parameter: nn.Parameter) -> Tensor:
+        part = like(value, parameter)
+        return part.clone() if parameter.device.type == "cpu" or part.dim() == 0 else part
+
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments = {
-        number: {name: like(value, parameters[number]) for name, value in state.items()}
+        number: {name: own(value, parameters[number]) for name, value in state.items()}
         for number, state in stored["state"].items()
     }
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

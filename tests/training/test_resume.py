@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import os
 import shlex
 import signal
 import sys
@@ -293,3 +295,14 @@ def test_a_run_without_loss_scaling_may_go_on_with_it(debug_config: MakeConfig) 
     assert checkpoint.load(path)["scaler"] == {}
     trainer = ScalingLosses(debug_config(), resume=path)
     assert trainer.scaler.is_enabled() and math.isfinite(trainer.train_step().loss)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="no list of mapped files")
+def test_a_resumed_run_keeps_no_hold_of_the_file_that_it_went_on_from(debug_config: MakeConfig) -> None:
+    """Its room on disk would stay taken to the end of the run, and Windows would not let it be replaced."""
+    trainer = Trainer(debug_config())
+    advance(trainer, 1)  # so that there are moments
+    path = trainer.save()
+    resumed = Trainer(debug_config(), resume=path)
+    gc.collect()
+    assert resumed.step == 1 and str(path) not in Path("/proc/self/maps").read_text()
