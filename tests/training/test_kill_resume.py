@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import signal
-import stat
 import sys
 import time
 from collections.abc import Callable
@@ -33,20 +32,22 @@ SETTINGS = {
 
 
 def live(settings: dict[str, Any], moment: str) -> None:
-    """A process's whole life: start or resume, train to the end, or to the moment when the first file or the first
-    folder is flushed to disk: a checkpoint is written and has no name yet; it has its name, and no other names."""
+    """A process's whole life: start or resume, train to the end, or to the moment when the first file or the folder of
+    checkpoints is flushed to disk: a checkpoint is written and has no name yet; it has its name, and no other names."""
     sys.stderr = sys.stdout = open(os.devnull, "w")  # a progress bar of somebody who is about to die
     torch.set_num_threads(1)
     flush = os.fsync
 
+    config = from_dict(settings)
+    latest = latest_path(config)
+
     def flush_or_die(opened: int) -> None:
-        if moment == ("folder" if stat.S_ISDIR(os.fstat(opened).st_mode) else "file"):
+        ours = [("folder", latest.parent), *(("file", path) for path in partials(config))]
+        if any(moment == kind and os.path.samestat(os.fstat(opened), path.stat()) for kind, path in ours):
             os.kill(os.getpid(), signal.SIGKILL)
         flush(opened)
 
     os.fsync = flush_or_die
-    config = from_dict(settings)
-    latest = latest_path(config)
     Trainer(config, resume=latest if latest.exists() else None).run()
 
 
