@@ -62,7 +62,7 @@ def identity_of(name: str) -> str | None:
     try:
         folder = _files_of(name)
         return content_identity(folder) if folder else None
-    except OSError:
+    except (OSError, ValueError):  # also of a name that no hub can have
         return None
 
 
@@ -72,11 +72,10 @@ def _files_of(name: str) -> Path | None:
         return Path(_package_folder(name.removeprefix("package:")))
     if Path(name).is_dir():
         return Path(name)
-    from huggingface_hub import constants
+    from huggingface_hub import constants, try_to_load_from_cache
 
-    repository = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
-    revision = repository / "refs" / "main"
-    return repository / "snapshots" / revision.read_text().strip() if revision.is_file() else None
+    found = try_to_load_from_cache(name, "config.json", cache_dir=constants.HF_HUB_CACHE)
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def load_encoder(name: str) -> tuple[Any, nn.Module]:
