@@ -45,7 +45,7 @@ class TextEncoder:
         self._warned: set[str] = set()
         identity = identity_of(name) if cache_dir else None
         self._disk = TextCache(Path(cache_dir) / "text", identity=identity, max_length=max_length) if identity else None
-        self._facts = self._disk.facts() if self._disk else None
+        self._facts = self._disk.facts if self._disk else None
         if self._facts is None:
             self._facts = EncoderFacts(self.model.config.hidden_size, fingerprint_of(self.model))
         self.width, self.fingerprint = self._facts
@@ -73,32 +73,30 @@ class TextEncoder:
     @torch.no_grad()
     def encode(self, prompts: list[str]) -> TextFeatures:
         """(B,) prompts -> raw features on the CPU, L the longest of the batch, padding zero."""
-        new: dict[str, Encoded] = {}
-        kept = {prompt: self._find(prompt, new) for prompt in dict.fromkeys(prompts)}
-        if self._disk:
-            self._disk.keep(new, self._facts)
-        found = [kept[prompt] for prompt in prompts]
+        found = [self._find(prompt) for prompt in prompts]
         lengths = torch.tensor([len(one.tokens) for one in found])
         mask = torch.arange(int(lengths.max()))[None] < lengths[:, None]
         padded = nn.utils.rnn.pad_sequence([one.tokens for one in found], batch_first=True)
-        return TextFeatures(padded, mask, torch.stack([one.pooled for one in found]))
+        return TextFeatures(padded, mask, torch.stack([one.tokens.mean(0) for one in found]))
 
     def batches(self, prompts: list[str]) -> Iterator[TextFeatures]:
         """The features of all ``prompts``, some at a time, so that they need not all be in memory."""
         for start in range(0, len(prompts), NUM_AT_ONCE):
             yield self.encode(prompts[start : start + NUM_AT_ONCE])
 
-    def _find(self, prompt: str, new: dict[str, Encoded]) -> Encoded:
-        """From memory, else from the disk, else encoded and put into ``new``; warns of a cut prompt, once a process."""
+    def _find(self, prompt: str) -> Encoded:
+        """From memory, else from the disk, else encoded and kept on it; warns of a cut prompt, once a process."""
         one = self._memory.pop(prompt, None)
         if one is None:
             one = self._disk.caption(prompt) if self._disk else None
             if one is None:
-                one = new[prompt] = self._encode_one(prompt)
-            self._kept += one.num_bytes
+                one = self._encode_one(prompt)
+                if self._disk:
+                    self._disk.keep(prompt, one, self._facts)
+            self._kept += one.tokens.nbytes
         self._memory[prompt] = one  # the last that would be dropped
         while self._kept > MEMORY_BYTES:
-            self._kept -= self._memory.pop(next(iter(self._memory))).num_bytes
+            self._kept -= self._memory.pop(next(iter(self._memory))).tokens.nbytes
         if one.length > self.max_length and prompt not in self._warned:
             self._warned.add(prompt)
             cut = f"cut to {self.max_length} of its {one.length} tokens"
@@ -111,10 +109,9 @@ class TextEncoder:
         length = ids["input_ids"].shape[1]
         if length > self.max_length:
             ids = self.tokenizer(prompt, return_tensors="pt", truncation=True, max_length=self.max_length)
-        tokens = self.model(**ids).last_hidden_state[0].float()
-        return Encoded(tokens, tokens.mean(0), length)
+        return Encoded(self.model(**ids).last_hidden_state[0].float(), length)
 
 
 def memory_bytes(num_captions: int, *, num_tokens: int, width: int) -> int:
     """What an encoder keeps in memory of so many captions, at most."""
-    return min(MEMORY_BYTES, num_captions * 4 * (num_tokens + 1) * width)
+    return min(MEMORY_BYTES, num_captions * 4 * num_tokens * width)

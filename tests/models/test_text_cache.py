@@ -62,7 +62,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def record(num_tokens: int = 3, seed: int = 0) -> Encoded:
     tokens = torch.randn(num_tokens, 4, generator=torch.Generator().manual_seed(seed))
-    return Encoded(tokens, tokens.mean(0), num_tokens)
+    return Encoded(tokens, num_tokens)
 
 
 def is_same(found: Encoded | None, wanted: Encoded) -> bool:
@@ -135,14 +135,14 @@ def test_a_cut_caption_is_warned_of_from_the_disk_as_well(tmp_path: Path, capsys
 
 def test_the_longest_length_and_the_caption_are_part_of_the_key(tmp_path: Path) -> None:
     cache = TextCache(tmp_path, identity="a", max_length=8)
-    assert cache.facts() is None
-    cache.keep({"hello": record()}, FACTS)
+    assert cache.facts is None
+    cache.keep("hello", record(), FACTS)
     for again in (cache, TextCache(tmp_path, identity="a", max_length=8)):
-        assert is_same(again.caption("hello"), record()) and again.facts() == FACTS
+        assert is_same(again.caption("hello"), record()) and again.facts == FACTS
         assert again.caption("Hello") is None and again.caption("hello ") is None
     for other in ({"identity": "a", "max_length": 9}, {"identity": "b", "max_length": 8}):
         cache = TextCache(tmp_path, **other)
-        assert cache.caption("hello") is None and cache.facts() is None
+        assert cache.caption("hello") is None and cache.facts is None
 
 
 def test_other_weights_in_the_same_place_are_encoded_anew(model_folder: Path, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_hub_name_goes_by_the_files_of_its_snapshot(
     shutil.copytree(model_folder, repository / "snapshots" / "0123abc")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     cache = TextCache(tmp_path / "cache" / "text", identity=content_identity(model_folder), max_length=32)
-    cache.keep({"yes": record()}, EncoderFacts(encoder.width, encoder.fingerprint))
+    cache.keep("yes", Encoded(torch.zeros(3, encoder.width), 3), EncoderFacts(encoder.width, encoder.fingerprint))
     found = encoder_at(tmp_path / "cache", "someone/encoder")
     assert not is_loaded(found) and found.width == encoder.width
 
@@ -200,19 +200,19 @@ def test_a_hub_name_goes_by_the_files_of_its_snapshot(
 
 @pytest.mark.parametrize("num_tokens", [1, 3, 1000])
 def test_a_caption_is_kept_to_the_bit(num_tokens: int, tmp_path: Path) -> None:
-    TextCache(tmp_path, identity="a", max_length=8).keep({"yes": record(num_tokens)}, FACTS)
+    TextCache(tmp_path, identity="a", max_length=8).keep("yes", record(num_tokens), FACTS)
     assert is_same(TextCache(tmp_path, identity="a", max_length=8).caption("yes"), record(num_tokens))
 
 
 def test_a_damaged_file_is_noticed_and_made_again(tmp_path: Path) -> None:
     """Every file of the folder in turn: the encoder's facts, and the caption."""
-    TextCache(tmp_path, identity="a", max_length=8).keep({"hello": record()}, FACTS)
+    TextCache(tmp_path, identity="a", max_length=8).keep("hello", record(), FACTS)
     for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
         whole = path.read_bytes()
         path.write_bytes(whole[:7] + bytes([whole[7] ^ 1]) + whole[8:])
         cache = TextCache(tmp_path, identity="a", max_length=8)
         assert cache.caption("hello") is None
-        cache.keep({"hello": record()}, FACTS)
+        cache.keep("hello", record(), FACTS)
         assert path.read_bytes() == whole
 
 
@@ -224,8 +224,8 @@ def test_a_disk_that_refuses_is_noted_once_and_the_run_goes_on(
     if kind == "a file in its place":
         folder.write_text("")
     cache = TextCache(folder, identity="a", max_length=8)
-    cache.keep({"yes": record()}, FACTS)
-    cache.keep({"no": record()}, FACTS)
+    cache.keep("yes", record(), FACTS)
+    cache.keep("no", record(), FACTS)
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and err.startswith("note: encoded captions are not kept") and str(folder) in err
     assert cache.caption("yes") is None

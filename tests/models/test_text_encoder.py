@@ -96,7 +96,7 @@ def test_many_captions_keep_no_more_in_memory_than_the_bound(monkeypatch: pytest
     fresh = TextEncoder(PACKAGED_ENCODER, max_length=32)
     captions = [f"caption {number}" for number in range(24)]
     one = fresh.encode(["caption 0"])
-    size = one.tokens.nbytes + one.pooled.nbytes
+    size = one.tokens.nbytes
     monkeypatch.setattr(text_encoder, "MEMORY_BYTES", 8 * size)
     monkeypatch.setattr(text_encoder, "NUM_AT_ONCE", 6)
     standardiser = TextStandardiser(fresh.width, enabled=True)
@@ -125,7 +125,7 @@ def test_what_was_asked_for_longest_ago_is_forgotten_and_encoded_anew(monkeypatc
     calls = []
     fresh.model.register_forward_hook(lambda *_: calls.append(1))
     first = fresh.encode(["yes", "no"])
-    monkeypatch.setattr(text_encoder, "MEMORY_BYTES", first.tokens.nbytes + first.pooled.nbytes)
+    monkeypatch.setattr(text_encoder, "MEMORY_BYTES", first.tokens.nbytes)
     fresh.encode(["yes"])
     fresh.encode(["hello"])  # in the place of "no"
     again = fresh.encode(["yes"])

@@ -147,7 +147,7 @@ def test_names_are_those_of_the_dataset(debug_config: Callable[..., Config], cli
 
 def test_what_is_kept_of_captions_is_counted_up_to_its_bound(debug_config: Callable[..., Config]) -> None:
     plan = make_plan(debug_config(), Question(share=0.5))
-    assert plan.host["captions' text features"] == plan.num_clips * 4 * (plan.num_tokens + 1) * 384
+    assert plan.host["captions' text features"] == plan.num_clips * 4 * plan.num_tokens * 384
     assert "captions' text features" in as_text(plan)
     assert memory_bytes(31_000, num_tokens=32, width=768) == MEMORY_BYTES == 2**28
 
