@@ -55,12 +55,12 @@ FIGURES = (
     FigureRow("distance within a caption, grey levels", "prompt_distance.within"),
     FigureRow("prompt distance: the one over the other", "prompt_distance.ratio"),
     FigureRow("amplitude of motion, grey levels", "motion.amplitude_generated", "motion.amplitude_real",
-              "motion.amplitude_ratio", "motion.frozen.amplitude"),
-    FigureRow("jitter of motion", "motion.jitter_generated", "motion.jitter_real", "motion.jitter_ratio",
-              "motion.frozen.jitter"),
-    FigureRow("error around the hand, grey levels", "motion.hand_region_error",
-              frozen="motion.frozen.hand_region_error"),
-    FigureRow("clips with a hand to compare", "motion.num_hands"),
+              "motion.amplitude_ratio"),
+    FigureRow("moving pixels, dB PSNR", "motion.moving_psnr", frozen="motion.moving_psnr_frozen"),
+    FigureRow("the same of real clips, lightly blurred", "motion.moving_psnr_blurred"),
+    FigureRow("motion explained, mean of clips", "motion.explained"),
+    FigureRow("motion explained, worst clip", "motion.explained_worst"),
+    FigureRow("the same of real clips, lightly blurred, mean", "motion.explained_blurred"),
 )  # fmt: skip
 
 

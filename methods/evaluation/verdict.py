@@ -21,7 +21,9 @@ from methods.evaluation.measures import (
 )
 
 CLIPS_OF = {"train": "training clips", "held_out": "held-out clips", "clips": "these clips"}
+MOTION = ("amplitude_ratio", "explained")
 FROZEN_BELOW = 0.5  # share of the real clips' amplitude; less is said in the verdict
+SMEARED_BELOW = 0.9  # of the motion explained; likewise
 
 Outcome = Literal["obeys", "partly", "does not", "unknown", "invalid"]
 
@@ -86,11 +88,12 @@ def _headline(outcomes: dict[str, Outcome]) -> tuple[Outcome, str]:
 
 
 def _motion_remark(name: str, part: Report) -> str | None:
-    ratio = look(part, "motion.amplitude_ratio")
-    if ratio is None or ratio >= FROZEN_BELOW:
-        return None
-    where = PART_NAMES.get(name, name)
-    return f"{where}: generated clips hardly move ({100 * ratio:.0f} % of the real clips' amplitude)."
+    where, ratio, explained = PART_NAMES.get(name, name), *(look(part, f"motion.{key}") for key in MOTION)
+    if ratio is not None and ratio < FROZEN_BELOW:
+        return f"{where}: generated clips hardly move ({100 * ratio:.0f} % of the real clips' amplitude)."
+    if explained is not None and explained < SMEARED_BELOW:
+        return f"{where}: where real clips move, generated ones explain {explained:.2f} of it: look for smeared hands."
+    return None
 
 
 def _controls_remark(num_controls: int) -> str:

@@ -64,6 +64,8 @@ def test_clips_that_stand_still_are_mentioned():
     whole = report()
     whole["parts"]["train"]["motion"]["amplitude_ratio"] = 0.07
     assert "train: generated clips hardly move (7 % of the real clips' amplitude)." in verdict(whole).remarks
+    whole["parts"]["train"]["motion"] |= {"amplitude_ratio": 1.0, "explained": 0.58}
+    assert any("explain 0.58 of it: look for smeared hands" in remark for remark in verdict(whole).remarks)
 
 
 def test_without_a_control_the_verdict_says_so():
