@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
     arguments = parser.parse_args()
     if arguments.prepare:
-        sizes = f"--image-size {SIZES['IMAGE_SIZE']} --num-frames {SIZES['NUM_FRAMES']}"
+        sizes = f"--set IMAGE_SIZE={SIZES['IMAGE_SIZE']} --set NUM_FRAMES={SIZES['NUM_FRAMES']}"
         run_command(f"prepare-data --preset demo --languages ase {sizes} --output {ROOT / DATA}")
         return
     torch.set_num_threads(1)

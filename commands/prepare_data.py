@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 import config as settings
-from commands.common import add_command
+from commands.common import add_command, config_of
 from config import ConfigError
 from utils.captions import capital
 
@@ -27,8 +27,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="instead of letters, spelled words: one a line in FILE; written to OUTPUT/CODE_words.\n"
         "Without --languages: ase",
     )  # fmt: skip
-    command.add_argument("--image_size", type=int, metavar="PX", help="default: IMAGE_SIZE")
-    command.add_argument("--num_frames", type=int, metavar="N", help="default: NUM_FRAMES")
     command.add_argument(
         "--copies", type=int, default=0, metavar="N",
         help="of each clip N more, by slightly other cameras and hands, which SEED decides; default: 0",
@@ -38,10 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write OUTPUT/LANGUAGE/*.gif (of words OUTPUT/LANGUAGE_words) with captions; what exists already is kept."""
-    flags = {"IMAGE_SIZE": args.image_size, "NUM_FRAMES": args.num_frames}
-    given = {key: value for key, value in flags.items() if value is not None}
-    assigned = settings.parse_assignments(args.assignments)
-    config = settings.make_config(args.preset, {**assigned, **given})
+    config = config_of(args)
     if args.copies < 0:
         raise ConfigError(f"--copies {args.copies}; wanted 0 or more.")
     if args.words is not None and args.letters is not None:
@@ -72,16 +67,14 @@ def letter_set(text: str) -> frozenset[str]:
     Raises:
         ConfigError: empty, or a range that runs backwards or has no end.
     """
-    found: set[str] = set()
-    pieces = re.findall(r"(\w)-(\w)|(\w)", text)
-    if not pieces or "".join(f"{a}-{b}" if a else c for a, b, c in pieces) != text:
+
+    def between(ends: re.Match[str]) -> str:
+        return "".join(map(chr, range(ord(ends[1]), ord(ends[2]) + 1))) or "-"  # runs backwards
+
+    found = re.sub(r"(\w)-(\w)", between, text)
+    if not found.isalnum():
         raise ConfigError(f"--letters {text!r}; wanted letters such as ABC, or a range such as A-Z.")
-    for first, last, single in pieces:
-        if first and capital(first) > capital(last):
-            raise ConfigError(f"--letters {text!r}: {first}-{last} runs backwards; wanted {last}-{first}.")
-        codes = range(ord(capital(first)), ord(capital(last)) + 1) if first else [ord(capital(single))]
-        found |= {chr(code) for code in codes}
-    return frozenset(found)
+    return frozenset(map(capital, found))
 
 
 def _to_train_on(data: Path, args: argparse.Namespace) -> str:

@@ -237,7 +237,7 @@ def test_without_checkpoints_the_list_says_how_to_make_one(here: Path, capsys: p
 def test_prepare_data_says_where_the_clips_are_and_how_to_train_on_them(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ["prepare-data", "--image-size", "16", "--num-frames", "2", "--languages"]
+    small = ["prepare-data", "--set", "IMAGE_SIZE=16", "--set", "NUM_FRAMES=2", "--languages"]
     assert main([*small, "ase"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "Clips are in training_data/ase",

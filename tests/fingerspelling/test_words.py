@@ -87,7 +87,11 @@ def test_copies_of_words_differ(tmp_path: Path):
         (("cab", "über"), ("gsg", "ase"), r"line 2: 'über': the lexicon of American Sign Language has no letter 'ü'"),
         (("cab", "two words"), ("ase",), r"line 2: 'two words': .* no letter ' '"),
         (("cab", "dog", "CAB"), ("ase",), r"line 3: 'cab' is on line 1 already"),
-        (("cab", "river"), ("ase",), r"line 2: 'river' has 5 letters; 8 frames show at most 4\. Raise --num_frames"),
+        (
+            ("cab", "river"),
+            ("ase",),
+            r"line 2: 'river' has 5 letters; 8 frames show at most 4\. Raise NUM_FRAMES",
+        ),
         (("# nothing", "  "), ("ase",), r"words\.txt holds no word; wanted one a line"),
     ],
 )

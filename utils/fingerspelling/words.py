@@ -114,7 +114,7 @@ def _check_word(word: str, letters: Collection[str], language: str, *, num_frame
             raise WordsError(f"{where}: {word!r}: {what}; wanted some of: {' '.join(sorted(letters))}.")
     if 2 * len(word) > num_frames:
         wanted = f"{num_frames} frames show at most {num_frames // 2}"
-        raise WordsError(f"{where}: {word!r} has {len(word)} letters; {wanted}. Raise --num_frames or delete the word.")
+        raise WordsError(f"{where}: {word!r} has {len(word)} letters; {wanted}. Raise NUM_FRAMES or delete the word.")
 
 
 def render_words(output: Path, path: Path, *, look: Look, languages: list[str]) -> LexiconReport:
