@@ -68,10 +68,9 @@ def identity_of(name: str) -> str | None:
 
 def _files_of(name: str) -> Path | None:
     """The folder that ``load_encoder`` takes an encoder from if it needs no network."""
-    if name.startswith("package:"):
-        return Path(_package_folder(name.removeprefix("package:")))
-    if Path(name).is_dir():
-        return Path(name)
+    folder = Path(_source(name))
+    if folder.is_dir():
+        return folder
     from huggingface_hub import constants, try_to_load_from_cache
 
     found = try_to_load_from_cache(name, "config.json", cache_dir=constants.HF_HUB_CACHE)
@@ -145,15 +144,10 @@ def content_identity(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.is_file() and not path.name.startswith(".") and path.suffix not in UNREAD_SUFFIXES:
-            digest.update(os.fsencode(path.name) + b"\0" + _file_digest(path))
+            digest.update(f"{os.fsencode(path.name)} {path.stat().st_size} ".encode())
+            with open(path, "rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    digest.update(chunk)
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "tokenizers")}
     machine = {"cpu": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
     return json.dumps({"files": digest.hexdigest(), **versions, **machine})
-
-
-def _file_digest(path: Path) -> bytes:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.digest()

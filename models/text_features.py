@@ -40,10 +40,6 @@ class TextFeatures:
         pad = nn.functional.pad
         return TextFeatures(pad(self.tokens, (0, 0, 0, more)), pad(self.mask, (0, more), value=False), self.pooled)
 
-    def repeat(self, times: int) -> TextFeatures:
-        """Every row ``times`` times, side by side."""
-        return TextFeatures(*(part.repeat_interleave(times, 0) for part in (self.tokens, self.mask, self.pooled)))
-
     def with_null(self, drop: Tensor) -> TextFeatures:
         """The null prompt in the rows where ``drop`` (B,) bool is True: one zero token, a zero pooled vector.
 
