@@ -43,7 +43,9 @@ def seven_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """So that epochs end with a step of three, of which one process gets none in the last forward pass."""
     folder = tmp_path_factory.mktemp("seven")
     for index in range(7):
-        write_pair(folder, f"clip{index}", moving_square(index), f"caption {index}")
+        gif = write_pair(folder, f"clip{index}", moving_square(index), f"caption {index}")
+        for path in (gif, gif.with_suffix(".txt")):
+            os.utime(path, (0, 0))  # what has just been written is not known by its time yet
     return folder
 
 
