@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from config import Config
 from diffusion.text2sign import Text2Sign
-from methods.training.distributed import from_parts, is_sharded, like, own_part
+from methods.training.distributed import from_parts, like, own_part
 
 
 class Ema:
@@ -24,7 +24,6 @@ class Ema:
     def __init__(self, model: nn.Module, device: torch.device, *, decay: float) -> None:
         trainable = [(name, own_part(p)) for name, p in model.named_parameters() if p.requires_grad and decay > 0]
         self.average = {name: p.to(device, copy=True) for name, p in trainable}
-        self.apart = any(p.device.type != device.type for _, p in trainable)  # lies on another device than the model
 
     @torch.no_grad()
     def update(self, model: nn.Module, decay: float) -> None:
@@ -38,18 +37,22 @@ class Ema:
     def applied_to(self, model: nn.Module) -> Iterator[None]:
         """The model with averaged weights, for previews; its own come back afterwards, whatever happens.
 
-        An average that lies apart is copied into the model's own memory, whose content waits where the average lies: so
-        a GPU needs nothing more.
+        Meanwhile they wait in the average's place: no more than one tensor is there twice.
         """
-        parameters = dict(model.named_parameters())
-        own = {name: self._own(parameters[name], average) for name, average in self.average.items()}
+        self._swap(model)
         try:
-            for name, average in self.average.items():
-                self._put(parameters[name], average)
             yield
         finally:
-            for name, value in own.items():
-                self._put(parameters[name], value)
+            self._swap(model)
+
+    @torch.no_grad()
+    def _swap(self, model: nn.Module) -> None:
+        parameters = dict(model.named_parameters())
+        for name, average in self.average.items():
+            own = own_part(parameters[name])
+            waiting = own.to(average.device, copy=True)
+            own.copy_(average)
+            average.copy_(waiting)
 
     def state(self, model: nn.Module) -> dict[str, Tensor]:
         """The average of each parameter, sharded where the model is."""
@@ -61,19 +64,6 @@ class Ema:
         parameters = dict(model.named_parameters())
         for name, average in self.average.items() if stored else ():
             average.copy_(own_part(like(stored[name], parameters[name])))
-
-    def _own(self, parameter: nn.Parameter, average: Tensor) -> Tensor:
-        """What ``_put`` can bring back."""
-        in_place = self.apart or is_sharded(parameter)
-        return own_part(parameter).to(average.device, copy=True) if in_place else parameter.data
-
-    @torch.no_grad()
-    def _put(self, parameter: nn.Parameter, value: Tensor) -> None:
-        """A sharded parameter keeps its memory too, which FSDP gathers from; others are pointed to ``value``."""
-        if self.apart or is_sharded(parameter):
-            own_part(parameter).copy_(value)
-        else:
-            parameter.data = value
 
 
 class AdamW(torch.optim.AdamW):
