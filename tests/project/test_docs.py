@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 MAX_README_LINES = 200
-MADE_BY_RUNNING = ("training_data", "checkpoints", "logs", "generated_samples", "evaluation", "cache", ".venv")
+MADE_BY_RUNNING = (
+    "training_data", "checkpoints", "logs", "generated_samples", "evaluation", "cache", ".venv",
+    "evaluation.json", "written_files.txt", "fingerspelling.json",
+)  # fmt: skip
 TRACKED_SUFFIXES = (".py", ".md", ".txt", ".sh", ".toml", ".yml", ".json")
 
 
