@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError
-from methods.sampling.prompts import MAX_PROMPT_BYTES, PromptList, gather, read_prompts
+from methods.sampling.prompts import PromptList, gather, read_prompts
+from utils.lines import MAX_LINE_BYTES
 
 
 def written(folder: Path, data: bytes) -> str:
@@ -34,11 +35,11 @@ def test_a_prompt_given_again_is_named_and_counts_once(tmp_path: Path) -> None:
 
 
 def test_the_longest_prompt_fits_and_one_byte_more_is_refused(tmp_path: Path) -> None:
-    longest = b"\xef\xbb\xbf" + b"x" * MAX_PROMPT_BYTES + b"\r\nyes\n"
-    assert [len(prompt) for _, prompt in read_prompts(written(tmp_path, longest))] == [MAX_PROMPT_BYTES, 3]
-    for more in (b"x", b"x" * 3 * MAX_PROMPT_BYTES):
+    longest = b"\xef\xbb\xbf" + b"x" * MAX_LINE_BYTES + b"\r\nyes\n"
+    assert [len(prompt) for _, prompt in read_prompts(written(tmp_path, longest))] == [MAX_LINE_BYTES, 3]
+    for more in (b"x", b"x" * 3 * MAX_LINE_BYTES):
         with pytest.raises(ConfigError, match=r"txt, line 2 has more than 10,000 bytes; wanted one prompt a line"):
-            read_prompts(written(tmp_path, b"yes\n" + b"x" * MAX_PROMPT_BYTES + more + b"\nno\n"))
+            read_prompts(written(tmp_path, b"yes\n" + b"x" * MAX_LINE_BYTES + more + b"\nno\n"))
 
 
 def test_standard_input_is_a_file_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from config import UserError
+from config import ConfigError
 from utils.captions import LANGUAGES, letter_times, word_caption
 from utils.fingerspelling.drawing import Square, crop_square, draw_clip
 from utils.fingerspelling.folder import Clip, LexiconReport, Look, render_clips
@@ -29,12 +29,9 @@ from utils.fingerspelling.lexicon import (
     trimmed,
 )
 from utils.fingerspelling.variation import Variation, vary, vary_square
+from utils.lines import read_lines
 
 SQUARE_TIMES = 32  # moments of each letter that the picture's square is chosen by
-
-
-class WordsError(UserError):
-    """A list of words that cannot be read or spelled."""
 
 
 def spelled_word(language: str, word: str, sources: tuple[str, ...], *, named: bool = False) -> Clip:
@@ -58,29 +55,17 @@ def normalise(word: str, language: str) -> str:
 
 
 def read_words(path: Path, language: str) -> dict[str, int]:
-    """Word -> line number, of a UTF-8 file with one word a line; empty lines and those that begin with # are left out.
-
-    Words are as ``normalise`` gives them.
+    """Word -> line number, of a UTF-8 file with one word a line; words are as ``normalise`` gives them.
 
     Raises:
-        WordsError: unreadable, not UTF-8, without any word, or with one twice.
+        ConfigError: as ``read_lines``, or one is there twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise WordsError(f"{path} cannot be read: {error.strerror}; wanted a text file, one word a line.") from error
-    except UnicodeDecodeError as error:
-        raise WordsError(f"{path}: byte {error.start} is not UTF-8; save the list as UTF-8.") from error
     words: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in read_lines(str(path), name=str(path), what="word", example="cab"):
         word = normalise(line, language)
-        if not word or word.startswith("#"):
-            continue
         if word in words:
-            raise WordsError(f"{path}, line {number}: {word!r} is on line {words[word]} already; delete one of them.")
+            raise ConfigError(f"{path}, line {number}: {word!r} is on line {words[word]} already; delete one of them.")
         words[word] = number
-    if not words:
-        raise WordsError(f"{path} holds no word; wanted one a line, for example: cab")
     return words
 
 
@@ -90,7 +75,7 @@ def select_words(
     """The words of the file at ``path`` in every asked language, checked; (name, reason) of languages that repeat one.
 
     Raises:
-        WordsError: as ``read_words``; a letter that a language lacks; more letters than half of ``num_frames``.
+        ConfigError: as ``read_words``; a letter that a language lacks; more letters than half of ``num_frames``.
         LexiconError: as ``select_entries``.
     """
     entries = select_entries(index, languages)[0]
@@ -111,17 +96,17 @@ def _check_word(word: str, letters: Collection[str], language: str, *, num_frame
     for letter in word:
         if letter not in letters:
             what = f"the lexicon of {LANGUAGES[language]} Sign Language has no letter {letter!r}"
-            raise WordsError(f"{where}: {word!r}: {what}; wanted some of: {' '.join(sorted(letters))}.")
+            raise ConfigError(f"{where}: {word!r}: {what}; wanted some of: {' '.join(sorted(letters))}.")
     if 2 * len(word) > num_frames:
         wanted = f"{num_frames} frames show at most {num_frames // 2}"
-        raise WordsError(f"{where}: {word!r} has {len(word)} letters; {wanted}. Raise NUM_FRAMES or delete the word.")
+        raise ConfigError(f"{where}: {word!r} has {len(word)} letters; {wanted}. Raise NUM_FRAMES or delete the word.")
 
 
 def render_words(output: Path, path: Path, *, look: Look, languages: list[str]) -> LexiconReport:
     """Renders the words listed in the file at ``path`` into ``output/LANGUAGE_words/``, as ``render_lexicon`` letters.
 
     Raises:
-        WordsError, LexiconError: as ``select_words``, before anything is drawn.
+        ConfigError, LexiconError: as ``select_words``, before anything is drawn.
         VideoError: a file cannot be written.
     """
     folder = lexicon_folder()
