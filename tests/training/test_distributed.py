@@ -27,7 +27,6 @@ from tests.many_processes import PATIENCE, interrupt_after_three_lines, run_many
 from tests.published_files import random_weights, write_published
 from tests.training.test_trainer import advance, assert_equal
 from utils.checkpoints import file as checkpoint
-from utils.checkpoints.file import latest_path
 from utils.process_group import in_turn, joined, on_first, together
 from utils.processes import World, world
 from utils.runtime import own_device
@@ -205,7 +204,7 @@ def test_a_checkpoint_moves_from_one_process_to_ddp_to_fsdp_and_back_and_loses_n
         else:
             ended = run_many(tmp_path / str(number), _load_and_save, settings, path, size=size)
             assert [one.code for one in ended] == [0, 0], ended[0].err + ended[1].err
-        path = latest_path(make_config("debug", settings))
+        path = checkpoint.latest_path(make_config("debug", settings))
         ours, theirs = checkpoint.load(path), checkpoint.load(original)
         for field in STATE:
             assert_equal(ours[field], theirs[field], f"{way} {size} {field}")
@@ -235,7 +234,7 @@ def test_one_process_that_is_asked_to_stop_stops_all_after_the_same_step(tmp_pat
     settings = {**debug_settings(tmp_path, seven_clips), **quiet, "SAVE_EVERY_EPOCHS": 100, "BATCH_SIZE": 1}
     ended = run_many(tmp_path, _train_until_asked, settings)
     assert [one.code for one in ended] == [3, 3], ended[0].err + ended[1].err
-    assert checkpoint.load(latest_path(make_config("debug", settings)))["step"] == 3
+    assert checkpoint.load(checkpoint.latest_path(make_config("debug", settings)))["step"] == 3
 
 
 def test_ctrl_c_to_torchrun_saves_once_and_another_number_of_processes_goes_on(
