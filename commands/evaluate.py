@@ -10,7 +10,7 @@ from pathlib import Path
 from commands.common import add_command, add_model, add_verify, check_at_least_one, load_model_of, tell
 from config import ConfigError
 
-DEFAULTS = {"max_clips": 64, "clips_per_caption": 4, "recogniser_steps": 500}
+DEFAULTS = {"max_clips": 64, "clips_per_caption": 4, "recogniser": "test_resnet", "recogniser_steps": 500}
 OF_THE_MACHINE = ("DEVICE", "MIXED_PRECISION", "DETERMINISTIC", "CACHE_DIR")  # settings of both models
 
 
@@ -31,9 +31,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--blind", metavar="PATH", help="a checkpoint trained with SHUFFLE_CAPTIONS=True: one more control"
     )
     command.add_argument(
-        "--recogniser_steps", type=int, metavar="N",
-        default=DEFAULTS["recogniser_steps"],
-        help="training steps of the recogniser that names generated signs",
+        "--recogniser", metavar="NAME", default=DEFAULTS["recogniser"],
+        help="network of timm on which the recogniser stands that names generated signs (default %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--recogniser_steps", type=int, metavar="N", default=DEFAULTS["recogniser_steps"],
+        help="its training steps, at most; it stops when it has learnt",
     )  # fmt: skip
     add_verify(command)
     command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/evaluation_stepN")
@@ -68,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     with enough_memory(f"Lower --batch_size (now {loaded.batch_size}), or --set TINYFUSION_FRAME_CHUNK_SIZE=1."):
         report = evaluate(
             loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption,
-            blind=blind, recogniser_steps=args.recogniser_steps, command=command_of(args, loaded.path),
+            blind=blind, recogniser=args.recogniser, recogniser_steps=args.recogniser_steps,
+            command=command_of(args, loaded.path),
         )  # fmt: skip
     print(format_report(report))
     print(f"\nwritten: {folder / 'evaluation.json'}\npage: {folder / 'report.html'}")

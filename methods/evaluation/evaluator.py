@@ -18,7 +18,7 @@ from config import VERSION, UserError
 from dataset import TextToSignDataset
 from methods.evaluation.controls import Control, controls_of, denoising, refuse_untrained
 from methods.evaluation.files import write_evaluation
-from methods.evaluation.judge import STEPS, Judgement, train_judge
+from methods.evaluation.judge import NETWORK, STEPS, Judgement, train_judge
 from methods.evaluation.motion import measure_motion
 from methods.evaluation.page import ClipPair
 from methods.evaluation.part import CLIPS, HELD_OUT, TRAIN, Part, make_part, rows_by_part, rows_of_judge, some
@@ -87,15 +87,18 @@ def evaluate(
     clips_per_caption: int = 4,
     blind: LoadedModel | None = None,
     command: str | None = None,
+    recogniser: str = NETWORK,
     recogniser_steps: int = STEPS,
 ) -> dict[str, object]:
     """Everything, on at most ``max_clips`` clips of each part; writes JSON, a page, a contact sheet and the clips.
 
     ``blind``: a model trained with SHUFFLE_CAPTIONS, one more control. ``command``: what the page says made it.
+    ``recogniser``: the judge's network, a name of timm's.
 
     Raises:
         EvaluationError: fewer than two captions, so that nothing could be confused; ``folder`` cannot be made.
         UntrainedError: a model was trained too little for its scores to mean anything. Nothing is written then.
+        NetworkError: timm has no such ``recogniser``.
     """
     rows, seed = rows_by_part(loaded, data), loaded.config.SEED
     if len({data.texts[row] for part in rows.values() for row in part}) < 2:
@@ -108,7 +111,8 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)  # before hours of computing, not after
     except OSError as error:
         raise EvaluationError(f"{folder} cannot be a folder ({error.strerror}). Use another --output") from error
-    judgement = train_judge(data, *rows_of_judge(loaded, data, rows), seed=seed, num_steps=recogniser_steps)
+    own = rows_of_judge(loaded, data, rows)
+    judgement = train_judge(data, *own, seed=seed, num_steps=recogniser_steps, network=recogniser)
     reports: dict[str, dict[str, object]] = {}
     controls: list[Control] = []
     pairs: list[ClipPair] = []
@@ -148,6 +152,8 @@ def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dic
         "weights": "averaged",
         "sampling": sampling_settings(loaded.config),
         "recogniser": {
+            "network": found.judge.network_name,
+            "num_steps": found.judge.num_steps,
             "num_signs": len(found.judge.names),
             "num_training_signs": found.judge.num_training_signs,
             "crop": "hand" if found.judge.crop else "whole picture",

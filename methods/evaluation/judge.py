@@ -28,14 +28,19 @@ from utils.video import frame_indices, resize_and_crop
 SIZE = 32  # px, height and width of what the recogniser sees
 MOMENTS = 4  # of every sign, evenly
 HANDS_WANTED = 0.9  # share of the real signs in which a hand must be found for hands to be cut out
+NETWORK = "test_resnet"  # of timm: small, and quicker to learn than what is named for use (benchmarks/LOG.md)
 STEPS, BATCH = 500, 64
-LEARNING_RATE = 3e-3
+LEARNING_RATE, WARM_UP = 3e-3, 20  # the rate rises over so many steps,
+LEARNT, WINDOW, FALL = 0.98, 20, 60  # and falls over the last ones: see _train
 LABEL_SMOOTHING = 0.1
 MAX_TURN, MAX_ZOOM, MAX_SHIFT = 12.0, 0.12, 0.08  # degrees; share of the size; share of the side
-WIDTHS = (24, 48, 96, 128)  # channels; the first at full resolution, each next at half of it
 FEATURES = 128
 DROPOUT = 0.3
 KEPT_BACK = 0.2  # of the groups of clips, for the ceiling, where nothing is held out
+
+
+class NetworkError(UserError):
+    """The recogniser cannot be built on the network that was asked for."""
 
 
 class TooShortError(UserError):
@@ -82,13 +87,22 @@ def hands_are_coloured(clips: list[np.ndarray]) -> bool:
 class Judge:
     """A trained recogniser: ``name_signs`` says what it sees."""
 
-    def __init__(self, clips: list[np.ndarray], captions: list[str], *, seed: int, num_steps: int = STEPS) -> None:
-        """Train on real ``clips`` (F, H, W, 3) uint8; a function of them, the captions, ``seed`` and ``num_steps``."""
+    def __init__(
+        self,
+        clips: list[np.ndarray],
+        captions: list[str],
+        *,
+        seed: int,
+        num_steps: int = STEPS,
+        network: str = NETWORK,
+    ) -> None:
+        """Train on real ``clips`` (F, H, W, 3) uint8, for at most ``num_steps``; a function of all of these."""
         self.crop = hands_are_coloured(clips)
         signs = [sign for clip, caption in zip(clips, captions, strict=True) for sign in self.signs_of(clip, caption)]
         self.names = sorted({sign.name for sign in signs})
         self.num_training_signs = len(signs)
-        self.network = _train(signs, self.names, seed=seed, num_steps=num_steps)
+        self.network_name = network
+        self.network, self.num_steps = _train(signs, self.names, seed=seed, num_steps=num_steps, network=network)
 
     def signs_of(self, clip: np.ndarray, caption: str) -> list[Sign]:
         """As ``signs_of``, the way this judge was trained."""
@@ -131,47 +145,73 @@ def named_right(answers: list[list[str]], captions: list[str], *, num_signs: int
 
 
 class SignRecogniser(nn.Module):
-    """Convolutions over each moment, one over time, the mean over moments, a linear map."""
+    """A network of timm over each moment, a convolution over time, the mean over moments, a linear map."""
 
-    def __init__(self, num_signs: int, *, size: int) -> None:
-        """``size``: px, height and width of the pictures, a multiple of 8."""
+    def __init__(self, num_signs: int, *, network: str) -> None:
+        """``network``: a name of timm's; its weights are drawn, none are loaded.
+
+        Raises:
+            NetworkError: timm has no such network, or it does not take pictures of SIZE px.
+        """
+        from timm import create_model  # a second or two, so not before it is needed
+
         super().__init__()
-        layers: list[nn.Module] = []
-        for index, width in enumerate(WIDTHS):
-            before, stride = (WIDTHS[index - 1], 2) if index else (3, 1)
-            layers += [nn.Conv2d(before, width, 3, stride=stride, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
-        self.see = nn.Sequential(*layers)
-        side = size // 2 ** (len(WIDTHS) - 1)
-        self.through_time = nn.Conv1d(WIDTHS[-1] * side**2, FEATURES, 3, padding=1)
+        try:
+            self.see = create_model(network, pretrained=False, in_chans=3, num_classes=0)
+            fixed = self.see.default_cfg.get("fixed_input_size", False)
+            self.size = self.see.default_cfg["input_size"][1] if fixed else SIZE  # px; that of a ViT is its own
+            with torch.no_grad():
+                width = self.see.eval()(torch.zeros(1, 3, self.size, self.size)).shape[1]
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise NetworkError(
+                f"--recogniser {network} cannot be used ({reason}); wanted a network of timm that takes pictures of "
+                f"{SIZE} px, such as {NETWORK} or resnet18."
+            ) from error
+        self.through_time = nn.Conv1d(width, FEATURES, 3, padding=1)
         self.dropout = nn.Dropout(DROPOUT)
         self.name = nn.Linear(FEATURES, num_signs)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """pictures (B, M, 3, size, size) in [-1, 1] of M moments -> logits (B, num_signs)."""
+        """pictures (B, M, 3, SIZE, SIZE) in [-1, 1] of M moments -> logits (B, num_signs)."""
         b, m = pictures.shape[:2]
-        seen = self.see(pictures.flatten(0, 1)).flatten(1).unflatten(0, (b, m))  # (B, M, channels * side^2)
+        flat = pictures.flatten(0, 1)  # (B * M, 3, SIZE, SIZE)
+        if self.size != SIZE:
+            flat = functional.interpolate(flat, size=(self.size, self.size), mode="bilinear")
+        seen = self.see(flat).unflatten(0, (b, m))  # (B, M, width)
         moments = functional.relu(self.through_time(seen.transpose(1, 2)))  # (B, FEATURES, M)
         return self.name(self.dropout(moments.mean(2)))
 
 
-def _train(signs: list[Sign], names: list[str], *, seed: int, num_steps: int) -> SignRecogniser:
-    """AdamW with a one-cycle rate (Smith & Topin 2018); every picture moved, turned and scaled anew."""
+def _train(
+    signs: list[Sign], names: list[str], *, seed: int, num_steps: int, network: str
+) -> tuple[SignRecogniser, int]:
+    """AdamW at a constant rate until the network has learnt, then FALL steps while the rate falls to zero.
+
+    It has learnt when LEARNT of the signs of the last WINDOW steps were named right, every one of them moved, turned
+    and scaled anew. It ends after ``num_steps`` whether it has or not; returns the steps taken, too.
+    """
     pictures, labels = _pictures(signs), torch.tensor([names.index(sign.name) for sign in signs])
     draw = runtime.generator(seed, "recogniser")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(runtime.derive_seed(seed, "recogniser", "weights"))
-        network = SignRecogniser(len(names), size=SIZE)
-        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
-        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=num_steps)
-        for _ in tqdm(range(num_steps), desc="recogniser", unit="step", dynamic_ncols=True):
-            rows = torch.randint(len(signs), (min(BATCH, 2 * len(signs)),), generator=draw)
-            logits = network(vary(pictures[rows], draw))
-            loss = functional.cross_entropy(logits, labels[rows], label_smoothing=LABEL_SMOOTHING)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            rate.step()
-    return network.eval()
+        model = SignRecogniser(len(names), network=network).train()
+        optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
+        right, end = [], num_steps
+        with tqdm(total=num_steps, desc="recogniser", unit="step", dynamic_ncols=True) as bar:
+            while len(right) < end:
+                for group in optimizer.param_groups:
+                    group["lr"] = LEARNING_RATE * min(1.0, (len(right) + 1) / WARM_UP, (end - len(right)) / FALL)
+                rows = torch.randint(len(signs), (min(BATCH, 2 * len(signs)),), generator=draw)
+                logits = model(vary(pictures[rows], draw))
+                optimizer.zero_grad(set_to_none=True)
+                functional.cross_entropy(logits, labels[rows], label_smoothing=LABEL_SMOOTHING).backward()
+                optimizer.step()
+                right.append(float((logits.argmax(1) == labels[rows]).float().mean()))
+                if end == num_steps and len(right) >= WINDOW and sum(right[-WINDOW:]) >= LEARNT * WINDOW:
+                    end = min(num_steps, len(right) + FALL)
+                bar.update()
+    return model.eval(), end
 
 
 def vary(pictures: Tensor, draw: torch.Generator) -> Tensor:
@@ -210,7 +250,13 @@ class Judgement:
 
 
 def train_judge(
-    data: TextToSignDataset, training: list[int], held_out: list[int], *, seed: int, num_steps: int
+    data: TextToSignDataset,
+    training: list[int],
+    held_out: list[int],
+    *,
+    seed: int,
+    num_steps: int = STEPS,
+    network: str = NETWORK,
 ) -> Judgement:
     """A judge of the real clips ``training``, copies included, and its ceiling on the clips ``held_out``.
 
@@ -224,7 +270,8 @@ def train_judge(
         own = [row for row in training if row not in set(test)]
         test = without_copies(data.names, test, copies=data.copies)
         of = "real clips that the recogniser was not trained on" if test else "nothing: every sign has one real clip"
-    judge = Judge([data.frames(row) for row in own], [data.texts[row] for row in own], seed=seed, num_steps=num_steps)
+    clips, texts = [data.frames(row) for row in own], [data.texts[row] for row in own]
+    judge = Judge(clips, texts, seed=seed, num_steps=num_steps, network=network)
     if not test:
         return Judgement(judge, None, of, frozenset(own))
     captions = [data.texts[row] for row in test]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -202,6 +203,11 @@ def test_the_command_of_the_page_makes_the_page_again() -> None:
     args = parse_arguments(["evaluate", *flags, "--clips_per_caption", "4", "--output", "elsewhere"])
     wanted = "python main.py evaluate --checkpoint 'a b.pt' --data 'my data' --max_clips 40 --set DEVICE=cpu"
     assert evaluate_command.command_of(args, Path("a b.pt")) == wanted
+
+
+def test_the_command_has_the_defaults_of_the_function() -> None:
+    parameters = inspect.signature(evaluate).parameters
+    assert evaluate_command.DEFAULTS == {name: parameters[name].default for name in evaluate_command.DEFAULTS}
 
 
 def test_a_model_that_was_trained_with_its_captions_is_no_blind_one(

@@ -10,9 +10,13 @@ import torch
 
 from dataset import TextToSignDataset
 from methods.evaluation.judge import (
+    FALL,
     MOMENTS,
     SIZE,
+    WINDOW,
     Judge,
+    NetworkError,
+    SignRecogniser,
     TooShortError,
     hands_are_coloured,
     named_right,
@@ -63,6 +67,21 @@ def test_it_is_a_function_of_clips_captions_seed_and_steps() -> None:
     first, second, other = (Judge(clips, captions, seed=seed, num_steps=3).network.state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert not torch.equal(first["name.weight"], other["name.weight"])
+
+
+def test_it_stops_when_it_has_learnt_and_else_when_its_steps_are_spent() -> None:
+    clips = [bar(1), bar(3)]
+    found = Judge(clips, ["a", "b"], seed=0, num_steps=400)
+    assert WINDOW + FALL <= found.num_steps < 400 and found.name_signs(clips, ["a", "b"]) == [["a"], ["b"]]
+    assert Judge([bar(1), bar(1)], ["a", "b"], seed=0, num_steps=WINDOW + 5).num_steps == WINDOW + 5
+
+
+def test_any_network_of_timm_that_takes_small_pictures_can_be_asked_for() -> None:
+    pictures = torch.rand(2, MOMENTS, 3, SIZE, SIZE)
+    for name in ("test_convnext", "test_vit"):  # the second takes pictures of one size alone
+        assert SignRecogniser(5, network=name).eval()(pictures).shape == (2, 5)
+    with pytest.raises(NetworkError, match="--recogniser nonesuch cannot be used .*Unknown model.*such as test_resnet"):
+        SignRecogniser(5, network="nonesuch")
 
 
 def test_a_spelled_letter_is_looked_for_where_the_word_holds_it() -> None:
