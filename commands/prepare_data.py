@@ -19,10 +19,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--languages", nargs="+", metavar="CODE", help="ISO 639-3 codes, for example: ase asq gsg; default: all"
     )
-    command.add_argument(
+    chosen = command.add_mutually_exclusive_group()
+    chosen.add_argument(
         "--letters", metavar="LETTERS", help="only these, for example ABC or A-Z; default: all that a language has"
     )
-    command.add_argument(
+    chosen.add_argument(
         "--words", metavar="FILE",
         help="instead of letters, spelled words: one a line in FILE; written to OUTPUT/CODE_words.\n"
         "Without --languages: ase",
@@ -39,25 +40,20 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.copies < 0:
         raise ConfigError(f"--copies {args.copies}; wanted 0 or more.")
-    if args.words is not None and args.letters is not None:
-        raise ConfigError("--letters and --words do not go together: words bring their letters. Leave one out.")
-    from utils.fingerspelling.folder import Look
+    from utils.fingerspelling import folder, lexicon, words
 
-    look = Look(config.IMAGE_SIZE, config.NUM_FRAMES, config.FPS, copies=args.copies, seed=config.SEED)
-    if args.words is None:
-        from utils.fingerspelling.lexicon import render_lexicon
-
-        letters = None if args.letters is None else letter_set(args.letters)
-        report = render_lexicon(Path(args.output), look, languages=args.languages, letters=letters)
+    output = Path(args.output)
+    look = folder.Look(config.IMAGE_SIZE, config.NUM_FRAMES, config.FPS, copies=args.copies, seed=config.SEED)
+    if args.words is not None:
+        report = words.render_words(output, Path(args.words), look=look, languages=args.languages or ["ase"])
     else:
-        from utils.fingerspelling.words import render_words
-
-        report = render_words(Path(args.output), Path(args.words), look=look, languages=args.languages or ["ase"])
+        letters = None if args.letters is None else letter_set(args.letters)
+        report = lexicon.render_lexicon(output, look, languages=args.languages, letters=letters)
     print(report)
-    folders = [Path(args.output) / folder for folder in report.folders]
+    folders = [output / name for name in report.folders]
     if folders:
         print(f"Clips are in {', '.join(map(str, folders))}")
-        print(f"Next: python main.py train{_to_train_on(folders[0] if len(folders) == 1 else Path(args.output), args)}")
+        print(f"Next: python main.py train{_to_train_on(folders[0] if len(folders) == 1 else output, args)}")
     return 0
 
 

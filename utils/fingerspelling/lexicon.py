@@ -128,23 +128,19 @@ def select_entries(
             raise LexiconError(f"There is no sign language {language!r}.{hint} Known: {', '.join(known)}.")
     if not asked:
         raise LexiconError(f"No sign language is asked for; wanted some of: {', '.join(known)}.")
-    chosen: list[Entry] = []
+    chosen: dict[str, Entry] = {}
     skipped: list[tuple[str, str]] = []
-    names: set[str] = set()
     for entry in index:
         if entry.language not in asked or (letters is not None and capital(entry.letter) not in letters):
             continue
         owner = entry.source.split("/")[0]
-        if owner != entry.language and owner in asked:
+        if entry.name in chosen or (owner != entry.language and owner in asked):
             skipped.append((entry.name, f"{entry.language} {entry.letter} repeats {entry.source}"))
-        elif entry.name in names:
-            skipped.append((entry.name, f"{entry.source} is a second clip of this name"))
         else:
-            names.add(entry.name)
-            chosen.append(entry)
+            chosen[entry.name] = entry
     if not chosen:
         raise LexiconError(f"No clip of {', '.join(asked)} shows one of the letters {' '.join(sorted(letters or ''))}.")
-    return chosen, skipped
+    return list(chosen.values()), skipped
 
 
 def read_points(path: Path) -> Points:
