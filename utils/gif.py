@@ -136,9 +136,9 @@ def _encode_frame(frame: np.ndarray) -> bytes:
     palette_end = 13 + palette_bytes(data[10])
     at = palette_end
     while data[at] == 0x21:
-        at = skip_sub_blocks(data, at + 2)
+        at = read_sub_blocks(data, at + 2)[1]
     flags = 0x80 | (data[10] & 0x07)
-    pixels = data[at + 10 : skip_sub_blocks(data, at + 11)]
+    pixels = data[at + 10 : read_sub_blocks(data, at + 11)[1]]
     return data[at : at + 9] + bytes([flags]) + data[13:palette_end] + pixels
 
 
@@ -186,17 +186,17 @@ def scan(path: Path, data: bytes) -> Scan:
         at = 13 + palette_bytes(flags)
         while (kind := data[at]) != 0x3B:
             if kind == 0x21:
-                if data[at + 1] == 0xF9:
-                    delay = 10 * struct.unpack_from("<H", data, at + 4)[0]
-                if data[at + 1] == 0xFE:
-                    comments.append(join_sub_blocks(data, at + 2))
-                at = skip_sub_blocks(data, at + 2)
+                label, (content, at) = data[at + 1], read_sub_blocks(data, at + 2)
+                if label == 0xF9:
+                    delay = 10 * struct.unpack_from("<H", content, 1)[0]
+                if label == 0xFE:
+                    comments.append(content)
             elif kind == 0x2C:
                 delays.append(delay)
                 delay = 0
                 left, top, frame_width, frame_height, flags = struct.unpack_from("<HHHHB", data, at + 1)
                 check_extent(path, len(delays), top + frame_height, left + frame_width)
-                at = skip_sub_blocks(data, at + 11 + palette_bytes(flags))
+                at = read_sub_blocks(data, at + 11 + palette_bytes(flags))[1]
             elif kind == 0:
                 at += 1  # stray padding between blocks, which every player skips
             else:
@@ -213,15 +213,11 @@ def check_extent(path: Path | str, num_frames: int, height: int, width: int) -> 
     """Raises:
     VideoError: sides in px, frames or all pixels together are more than is safe to open.
     """
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE) or num_frames > MAX_FRAMES:
+    sides_fit = 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE
+    if not sides_fit or num_frames > MAX_FRAMES or num_frames * height * width > MAX_PIXELS:
         raise VideoError(
-            f"{path} is {width}x{height} px with {num_frames} frames; "
-            f"wanted sides of 1 to {MAX_SIDE} px and at most {MAX_FRAMES} frames."
-        )
-    if num_frames * height * width > MAX_PIXELS:
-        raise VideoError(
-            f"{path} holds {num_frames} frames of {width}x{height}, {num_frames * height * width} px in all; "
-            f"wanted at most {MAX_PIXELS}. Make it smaller or shorter."
+            f"{path} is {width}x{height} px with {num_frames} frames, {num_frames * height * width} px in all; wanted "
+            f"sides of 1 to {MAX_SIDE} px, at most {MAX_FRAMES} frames, and {MAX_PIXELS} px in all. Make it smaller."
         )
 
 
@@ -230,23 +226,16 @@ def palette_bytes(flags: int) -> int:
     return 3 << ((flags & 0x07) + 1) if flags & 0x80 else 0
 
 
-def skip_sub_blocks(data: bytes, at: int) -> int:
-    """Offset behind the chain of length-prefixed sub-blocks that starts at ``at``."""
-    while data[at]:
-        at += data[at] + 1
-    return at + 1
-
-
-def join_sub_blocks(data: bytes, at: int) -> bytes:
-    """The inverse of ``sub_blocks``, for the chain that starts at ``at``."""
-    parts = []
-    while data[at]:
-        parts.append(data[at + 1 : at + 1 + data[at]])
-        at += data[at] + 1
-    return b"".join(parts)
-
-
 def sub_blocks(data: bytes) -> bytes:
     """``data`` of any length as a chain of length-prefixed sub-blocks of at most 255 bytes, with its end."""
     chunks = [data[i : i + 255] for i in range(0, len(data), 255)]
     return b"".join(bytes([len(chunk)]) + chunk for chunk in chunks) + b"\0"
+
+
+def read_sub_blocks(data: bytes, at: int) -> tuple[bytes, int]:
+    """The inverse of ``sub_blocks``, for the chain that starts at ``at``, and the offset behind it."""
+    parts = []
+    while data[at]:
+        parts.append(data[at + 1 : at + 1 + data[at]])
+        at += data[at] + 1
+    return b"".join(parts), at + 1
