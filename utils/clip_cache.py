@@ -24,13 +24,12 @@ import PIL
 
 from config import ConfigError
 from utils import gif, video
-from utils.files import FileError, write_file
 from utils.store import Store
 
 FORMAT = 3
-INDEX = "index.json"
 SAVE_SECONDS = 60.0  # between two writes of the index while clips are decoded
 SETTLED_NS = 2 * 10**9  # a file that was written later than this before it is read may change within its clock's tick
+INDEX = hashlib.sha256(b"index").hexdigest()  # its key
 COUNT_BYTES = 4  # before the pixels: how many frames the clip's file has
 
 Decode = Callable[[bytes], tuple[np.ndarray, int]]
@@ -63,8 +62,9 @@ class ClipCache:
         self._store: Store | None = None
         if cache_dir:
             self._store = Store(place_of(cache_dir, folder, num_frames=num_frames, image_size=image_size), what="clips")
-        self._there = self._store.keys() if self._store else set()
-        self._known = self._read_index()  # path in the data folder -> bytes, ns, what was in it
+        self._there = self._store.keys() - {INDEX} if self._store else set()
+        found = self._store.get(INDEX) if self._store else None
+        self._known = json.loads(found) if found else {}  # path in the data folder -> bytes, ns, what was in it
         self._seen: dict[str, list[Any]] = {}  # the same, of this start
         self._files: dict[str, tuple[Path, Decode]] = {}  # key -> where the clip can be had again
         self._in_memory: dict[str, bytes] = {}
@@ -156,26 +156,12 @@ class ClipCache:
         if kind is None:
             self._store.drop(self._there - self._files.keys())
 
-    def _read_index(self) -> dict[str, list[Any]]:
-        """Empty where there is none, or a damaged one."""
-        if self._store is None:
-            return {}
-        try:
-            digest, _, text = (self._store.folder / INDEX).read_text(encoding="ascii").partition("\n")
-        except (OSError, UnicodeDecodeError):
-            return {}
-        return json.loads(text) if digest == _digest(text) else {}
-
     def _save(self, known: dict[str, list[Any]]) -> None:
         """Put what is known now in the place of the index."""
         self._saved = time.monotonic()
         if known == self._known:
             return
-        text = json.dumps(known)
-        try:
-            write_file(self._store.folder / INDEX, f"{_digest(text)}\n{text}".encode("ascii"), durable=False)
-        except FileError as refusal:
-            self._store.refuse(str(refusal))
+        self._store.put(INDEX, json.dumps(known).encode())
         self._known = known
 
 
@@ -184,7 +170,3 @@ def place_of(cache_dir: str | Path, folder: Path, *, num_frames: int, image_size
     data = Path(folder).resolve()
     name = f"{data.name[:40]}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:12]}-{num_frames}x{image_size}"
     return Path(cache_dir) / "clips" / name
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

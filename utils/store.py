@@ -43,7 +43,10 @@ class Store:
             try:
                 write_file(self._path(key), value + _checksum(key, value), durable=False)
             except FileError as error:
-                self.refuse(str(error))
+                self._is_refused = True
+                if world().is_first:
+                    cure = "every start will make them anew. Name another folder: --set CACHE_DIR=FOLDER"
+                    tqdm.write(f"note: {self._what} are not kept, {cure} ({error})", file=sys.stderr)
         return not self._is_refused
 
     def keys(self) -> set[str]:
@@ -59,13 +62,6 @@ class Store:
         for key in keys:
             with contextlib.suppress(OSError):
                 self._path(key).unlink()
-
-    def refuse(self, reason: str) -> None:
-        """Put nothing any more, and say why, once."""
-        if not self._is_refused and world().is_first:
-            cure = "every start will make them anew. Name another folder: --set CACHE_DIR=FOLDER"
-            tqdm.write(f"note: {self._what} are not kept, {cure} ({reason})", file=sys.stderr)
-        self._is_refused = True
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key

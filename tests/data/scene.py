@@ -12,6 +12,7 @@ from PIL import Image
 
 from dataset import TextToSignDataset
 from tests.conftest import moving_square, write_clips_folder, write_pair
+from utils.clip_cache import INDEX
 
 NUM_CLIPS = 9  # eight, and one that is too short and remarked
 VALUE_BYTES = 4 + 4 * 16 * 16 * 3 + 4  # count, pixels, checksum
@@ -27,13 +28,13 @@ class Scene:
 
     @property
     def index(self) -> Path:
-        (found,) = self.cache_dir.glob("clips/*/index.json")
+        (found,) = self.cache_dir.glob(f"clips/*/??/{INDEX}")
         return found
 
     @property
     def values(self) -> list[Path]:
         """The files of pixels, one for each clip."""
-        return sorted(self.cache_dir.glob("clips/*/??/*"))
+        return sorted(path for path in self.cache_dir.glob("clips/*/??/*") if path.name != INDEX)
 
     def gif(self, number: int) -> Path:
         return sorted(self.folder.glob("signer*.gif"))[number]

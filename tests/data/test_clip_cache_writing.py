@@ -187,7 +187,7 @@ def test_a_warm_cache_that_cannot_be_written_is_read(
     warm: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = count_decoding(monkeypatch)
-    warm.index.parent.chmod(0o500)
+    warm.index.parent.parent.chmod(0o500)
     assert_same_as_without_a_cache(warm)
     assert len(decoded) == NUM_CLIPS and notes(capsys) == []  # those without a cache
 
