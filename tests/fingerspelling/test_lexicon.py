@@ -117,6 +117,15 @@ def test_a_clip_that_cannot_be_drawn_is_named_and_the_others_are_written(tmp_pat
     assert len(fs.render_lexicon(tmp_path, SMALL, languages=["gss"]).failed) == 2
 
 
+def test_a_clip_that_cannot_be_drawn_is_not_reused_where_something_else_lies_in_its_place(tmp_path: Path):
+    (tmp_path / "gss").mkdir()
+    (tmp_path / "gss" / "gss_Phi.gif").write_bytes(b"of an earlier version")
+    (tmp_path / "gss" / "gss_Phi.txt").write_text("Greek letter Phi in Greek Sign Language\n")
+    for _ in range(2):
+        report = fs.render_lexicon(tmp_path, SMALL, languages=["gss"], letters=frozenset("Φ"))
+        assert [name for name, _ in report.failed] == ["gss_Phi"] and not report.reused
+
+
 @pytest.mark.parametrize("data", [b"", b"no pose", bytes(200)])
 def test_an_unreadable_pose_file_is_an_error_with_its_name(tmp_path: Path, data: bytes):
     (tmp_path / "bad.pose").write_bytes(data)
