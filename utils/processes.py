@@ -6,7 +6,6 @@ import importlib.util
 import io
 import os
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 from config import ConfigError
@@ -76,16 +75,3 @@ def lives(process: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
-
-
-def began(process: int) -> str:
-    """When a process began, which tells it from an earlier one of its number; empty where the system does not say."""
-    if not IS_POSIX:
-        import psutil
-
-        return str(psutil.Process(process).create_time()) if psutil.pid_exists(process) else ""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()  # Linux; the name, in brackets, may hold anything
-    except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]
