@@ -1,7 +1,7 @@
 """Writing a file whole: whoever reads it finds the old content or the new one, at whatever moment a process dies.
 
 What is written lies beside its target under a hidden name, ``.NAME.PROCESS.partial``, is flushed to disk, and is
-renamed. What a killed process leaves behind, ``sweep`` removes.
+renamed.
 """
 
 from __future__ import annotations
@@ -58,14 +58,6 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
     if durable and processes.IS_POSIX:  # Windows cannot flush a folder
         _flush_names(path.parent)
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in ``folder``; a file of a process that lives is its own."""
-    for partial in folder.glob(".*.partial"):
-        owner = partial.name.split(".")[-2]
-        if owner.isdecimal() and (int(owner) == os.getpid() or not processes.lives(int(owner))):
-            partial.unlink(missing_ok=True)
 
 
 def _rename(partial: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which of how many processes this one is, as torchrun says it, and whether another lives. No process group needed."""
+"""Which of how many processes this one is, as torchrun says it. No process group needed."""
 
 from __future__ import annotations
 
@@ -60,18 +60,3 @@ def print_anything() -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def lives(process: int) -> bool:
-    """Whether there is a process of that number on this machine, whoever's it is."""
-    if not IS_POSIX:  # where os.kill ends the process that it is to look at
-        import psutil
-
-        return psutil.pid_exists(process)
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True

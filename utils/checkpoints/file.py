@@ -24,7 +24,7 @@ from torch import Tensor
 
 from config import Config, ConfigError, UserError, differences, from_dict, model_keys
 from utils.checkpoints.seal import UNREADABLE, UNSAVED, FileHash, SealedFile, check_bytes, check_structure, seal_of
-from utils.files import replacing, sweep
+from utils.files import replacing
 
 FORMAT_VERSION = 2
 LATEST = "latest_checkpoint.pt"
@@ -109,7 +109,8 @@ def link(source: Path, target: Path) -> None:
 def _replacing(path: Path) -> Iterator[Path]:
     """``files.replacing``, after what killed processes left there is swept; a refusal of the disk in our words."""
     try:
-        sweep(path.parent)
+        for left in path.parent.glob(".*.pt.*.partial"):  # the folder is this process's alone: utils/lock.py
+            left.unlink()
         with replacing(path) as partial:
             yield partial
     except (OSError, RuntimeError) as error:
