@@ -56,7 +56,7 @@ def measure(name: str, minutes: float, folder: Path) -> dict[str, Any]:
     loaded = load_model(latest_path(trainer.config))
     data = load_dataset(loaded.config)
     rows, captions = list(range(num_clips)), sorted(set(data.texts))
-    ranked = prompt_ranking(loaded, data, rows, captions, num_levels=NUM_LEVELS, show_progress=False)
+    ranked = prompt_ranking(loaded, data, rows, captions, max_levels=NUM_LEVELS, show_progress=False)
     found = retrieval(loaded, data)
     return {
         "model": trainer.config.MODEL_NAME,

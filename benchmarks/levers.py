@@ -166,7 +166,7 @@ def _scores(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, float]:
     requests = [Request(caption, 0) for caption in captions]
     clips = [clip.frames for clip in generate(replace(loaded, batch_size=len(captions)), requests)]
     found = score_retrieval(clips, captions, data, rows)
-    ranked = prompt_ranking(loaded, data, rows, captions, num_levels=NUM_LEVELS, show_progress=False)
+    ranked = prompt_ranking(loaded, data, rows, captions, max_levels=NUM_LEVELS, show_progress=False)
     return {
         "retrieval": round(found.score.accuracy, 4),
         "psnr_db": round(found.psnr, 2),

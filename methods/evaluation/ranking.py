@@ -1,7 +1,7 @@
 """Prompt ranking: is a real clip's denoising error lowest under its own caption?
 
 It can be perfect while samples are garbage, because text may be used at middle noise and not at the high noise where
-sampling begins. So it is also given for each noise level, and ``pixels.py`` and ``judge.py`` look at
+sampling begins. So it is also given for single noise levels, and ``pixels.py`` and ``judge.py`` look at
 generated clips.
 """
 
@@ -22,7 +22,8 @@ from methods.sampling.loading import LoadedModel
 from utils import runtime
 from utils.captions import contests
 
-NUM_NOISE_LEVELS = 8  # stratified timesteps of the ranking
+NUM_NOISE_LEVELS = 8  # stratified timesteps of an error by noise
+FIRST_LEVELS, ALL_LEVELS = 3, 9  # of the ranking: for every clip, and for one that the first do not decide
 FEW = 4  # captions of the small contest that other work reports
 MAX_CANDIDATES = 64  # captions of a contest
 TINY = 1e-12  # below every error that counts; keeps the logarithm finite
@@ -30,7 +31,8 @@ TINY = 1e-12  # below every error that counts; keeps the logarithm finite
 
 @dataclass(frozen=True)
 class Contest:
-    """One real clip: its ``errors`` (levels, K) float32 under K ``captions``, of which it was given ``own``.
+    """One real clip: its ``errors`` (levels, K) float32 under K ``captions``, of which it was given ``own``. The first
+    levels are those of all clips; there are more only if these did not agree on one caption.
 
     ``commoner`` and ``as_common`` count the other captions that the data hold more often, and as often: what somebody
     goes by who answers without looking.
@@ -76,7 +78,7 @@ class Ranking:
 
     @property
     def by_timestep(self) -> dict[int, Score]:
-        """The same from one noise level."""
+        """The same from one of the levels that every contest has."""
         return {
             t: _full([contest.num_not_worse(contest.errors[k]) for contest in self.contests], self.contests)
             for k, t in enumerate(self.levels)
@@ -130,6 +132,12 @@ def noise_levels(num_steps: int, num_levels: int = NUM_NOISE_LEVELS) -> list[int
     return [int((k + 0.5) * num_steps / num_levels) for k in range(num_levels)]
 
 
+def ranking_levels(num_steps: int) -> list[int]:
+    """Middles of FIRST_LEVELS equal parts of [0, T), and then those of ALL_LEVELS that are not among them."""
+    first = noise_levels(num_steps, FIRST_LEVELS)
+    return first + sorted(set(noise_levels(num_steps, ALL_LEVELS)) - set(first))
+
+
 def candidates(data: TextToSignDataset, rows: list[int], seed: int) -> list[list[str]]:
     """For each row the captions that its clip is ranked among: those of its surroundings, at most MAX_CANDIDATES.
 
@@ -151,7 +159,7 @@ def prompt_ranking(
     indices: list[int],
     captions: list[str] | list[list[str]],
     *,
-    num_levels: int = NUM_NOISE_LEVELS,
+    max_levels: int = ALL_LEVELS,
     show_progress: bool = True,
 ) -> Ranking:
     """For each clip: is the denoising error lowest under its own caption?
@@ -159,8 +167,11 @@ def prompt_ranking(
     ``captions``: one list for all clips, or one for each. The error is the mean squared error of the x_0 estimate, with
     the same noise under every caption (a diffusion classifier, Li et al. 2023). A tie counts as wrong, so a model that
     ignores the text scores 0, not 1. ``loaded.batch_size`` captions pass at a time.
+
+    A contest is over when one caption, be it the own one or not, is the best at each of the FIRST_LEVELS; one that they
+    do not decide goes on to ``max_levels``. The rule does not know the answer, so it leaves chance as it is.
     """
-    levels, frequency = noise_levels(loaded.config.TIMESTEPS, num_levels), Counter(data.texts)
+    levels, frequency = ranking_levels(loaded.config.TIMESTEPS)[:max_levels], Counter(data.texts)
     bar = tqdm(indices, desc="prompt ranking", unit="clip", dynamic_ncols=True, disable=not show_progress)
     found = []
     for number, index in enumerate(bar):
@@ -169,25 +180,26 @@ def prompt_ranking(
         commoner = sum(frequency[other] > frequency[own] for other in among)
         as_common = sum(frequency[other] == frequency[own] for other in among) - 1
         found.append(Contest(among, own, errors, commoner, as_common))
-    return Ranking(found, levels)
+    return Ranking(found, levels[:FIRST_LEVELS])
 
 
 def _caption_errors(
     loaded: LoadedModel, data: TextToSignDataset, index: int, captions: list[str], levels: list[int]
 ) -> Tensor:
-    """(levels, captions) denoising errors of one clip."""
+    """(levels, captions) denoising errors of one clip, at the first ``levels`` or at all of them."""
     model, device = loaded.model, loaded.model.clip_mean.device
     video = data[index].video[None].to(device)
     draw = runtime.generator(loaded.config.SEED, "ranking", data.names[index])
-    rows = []
+    size = loaded.batch_size
+    texts = [loaded.encoder.encode(captions[i : i + size]).to(device) for i in range(0, len(captions), size)]
+    rows: list[Tensor] = []
     for t in levels:
-        eps = torch.randn(video.shape, generator=draw).to(device)
-        parts = []
-        for start in range(0, len(captions), loaded.batch_size):
-            text = loaded.encoder.encode(captions[start : start + loaded.batch_size]).to(device)
-            b = len(text.pooled)
-            shape = (b, *video.shape[1:])
-            now = torch.full((b,), t, device=device)
+        if len(rows) == FIRST_LEVELS and len({int(row.argmin()) for row in rows}) == 1:
+            break
+        eps, parts = torch.randn(video.shape, generator=draw).to(device), []
+        for text in texts:
+            shape = (len(text.pooled), *video.shape[1:])
+            now = torch.full(shape[:1], t, device=device)
             parts.append(model.denoising_error(video.expand(shape), text, eps.expand(shape), now).cpu())
         rows.append(torch.cat(parts))
     return torch.stack(rows)

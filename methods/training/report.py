@@ -243,7 +243,7 @@ class Report:
         with self._averaged_weights():
             loaded = LoadedModel(run.model, run.encoder, config, step, Path())
             score = prompt_ranking(
-                loaded, data, indices, captions, num_levels=RANKING_LEVELS, show_progress=False
+                loaded, data, indices, captions, max_levels=RANKING_LEVELS, show_progress=False
             ).score
         return {
             ("Epoch_Summary", f"{self._pool_name}_ranking"): score.accuracy,

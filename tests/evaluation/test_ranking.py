@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dataset import TextToSignDataset
 from methods.evaluation.controls import denoising
 from methods.evaluation.pixels import score_retrieval
-from methods.evaluation.ranking import Contest, Ranking, noise_levels, prompt_ranking
+from methods.evaluation.ranking import Contest, Ranking, noise_levels, prompt_ranking, ranking_levels
 from methods.evaluation.scores import Score
 from methods.sampling.generate import generate
 from methods.sampling.provenance import Request
@@ -37,12 +37,48 @@ def test_noise_levels_lie_evenly_inside_the_schedule(num_steps: int) -> None:
         assert levels == list(range(num_steps // 16, num_steps, num_steps // 8))
 
 
+@pytest.mark.parametrize("num_steps", [9, 50, 1000])
+def test_the_first_levels_of_a_ranking_are_among_the_middles_of_its_parts(num_steps: int) -> None:
+    levels = ranking_levels(num_steps)
+    assert levels[:3] == noise_levels(num_steps, 3) == noise_levels(num_steps, 9)[1::3]
+    assert sorted(levels) == noise_levels(num_steps, 9)
+
+
+class Wavering(nn.Module):
+    """Under caption k of K, the real clip and an error that is least for k = ``best[t]``."""
+
+    def __init__(self, data: TextToSignDataset, encoder: TextEncoder, best: dict[int, int]) -> None:
+        super().__init__()
+        self.video, self.pooled, self.best = data.videos([0]), encoder.encode(sorted(data.texts)).pooled, best
+
+    def forward(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
+        caption = torch.cdist(text.pooled, self.pooled).argmin(1)
+        off = (caption != torch.tensor([self.best[int(level)] for level in t])).float()
+        return self.video + off[:, None, None, None, None]
+
+
+def test_a_contest_ends_when_the_first_levels_agree_whichever_caption_they_name(
+    data: TextToSignDataset, encoder: TextEncoder
+) -> None:
+    captions, levels = sorted(data.texts), ranking_levels(50)
+    own = captions.index(data.texts[0])
+    for first, num_levels, correct in (
+        ([own] * 3, 3, 1),  # agreed and right
+        ([own - 1] * 3, 3, 0),  # agreed and wrong
+        ([own, own, own - 1], 9, 1),  # undecided: the other levels name the own one
+    ):
+        best = dict(zip(levels, [*first, *[own] * 6], strict=True))
+        ranking = prompt_ranking(loaded_with(Wavering(data, encoder, best), encoder), data, [0], captions)
+        assert len(ranking.contests[0].errors) == num_levels and ranking.score.correct == correct
+        assert list(ranking.by_timestep) == levels[:3]
+
+
 def test_a_text_blind_model_ranks_nothing_right_because_ties_are_wrong(
     data: TextToSignDataset, encoder: TextEncoder
 ) -> None:
     ranking = prompt_ranking(loaded_with(Blind(), encoder), data, ALL, sorted(data.texts))
     assert (ranking.score.correct, ranking.score.num, ranking.score.chance) == (0, 8, 1 / 8)
-    assert all(score.correct == 0 for score in ranking.by_timestep.values()) and len(ranking.by_timestep) == 8
+    assert all(score.correct == 0 for score in ranking.by_timestep.values()) and len(ranking.by_timestep) == 3
 
 
 def test_an_obedient_model_ranks_and_retrieves_everything_right(data: TextToSignDataset, encoder: TextEncoder) -> None:

@@ -140,7 +140,7 @@ def test_ranking_is_the_evaluators_with_other_captions_to_be_confused_with(watch
     config = dataclasses.replace(watched.config, SEED=watched.config.SPLIT_SEED)
     score = prompt_ranking(
         LoadedModel(loaded.model, loaded.encoder, config, 0, Path()), watched.data, clips.indices,
-        sorted(watched.data.texts), num_levels=3,
+        sorted(watched.data.texts), max_levels=3,
     ).score  # fmt: skip
     for line in (line for line in lines(watched.config) if line["step"] in (3, 6)):
         assert line["03_Epoch_Summary/ranking_chance"] == score.chance == 1 / 8
