@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import re
 import sys
 import time
 import warnings
@@ -173,11 +172,6 @@ class TrainLogger:
             warnings.simplefilter("ignore")  # of the tracer, about branches that depend on shapes
             self._show(lambda writer: writer.add_graph(module, inputs, use_strict_trace=False))
 
-    def charts(self, charts: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-        """Title -> (category, name) of the curves that share a chart, under the Custom Scalars tab."""
-        layout = {title: ["Multiline", [f"^{re.escape(tag(*key))}$" for key in keys]] for title, keys in charts.items()}
-        self._show(lambda writer: writer.add_custom_scalars({"Overview": layout}))
-
 
 class SilentLogger:
     """What processes have that write nothing, so that they take the same way: ``TrainLogger`` without a word."""
@@ -191,7 +185,7 @@ class SilentLogger:
     def scalars(self, *_: object, **__: object) -> None:
         pass
 
-    clip = picture = table = histogram = graph = charts = scalars
+    clip = picture = table = histogram = graph = scalars
 
 
 Logger = TrainLogger | SilentLogger

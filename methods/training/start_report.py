@@ -1,5 +1,5 @@
-"""A run as its report may see it, and what is reported once, at its start: settings, machine, parameters, noise levels,
-the graph, and the curves that belong together."""
+"""A run as its report may see it, and what is reported once, at its start: settings, machine, parameters, noise levels
+and the graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from dataset import TextToSignDataset
 from diffusion.text2sign import Text2Sign
 from methods.cost import small_copy
 from methods.evaluation.ranking import noise_levels
-from methods.training.means import SNR_NAMES
 from methods.training.optimisation import Ema
 from methods.training.parameter_stats import parameter_table
 from models.text_encoder import TextEncoder
@@ -69,7 +68,6 @@ def report_start(run: Run, log: Logger, groups: Mapping[str, str], *, flops: flo
         step, "Diffusion", "noise_levels", ("t", "alpha", "sigma", "SNR", "log SNR"), level_rows(model.schedule),
         note="Where errors of fixed clips are measured, with averaged weights. SNR is alpha² / sigma².",
     )  # fmt: skip
-    log.charts(charts(model.schedule, sorted(set(groups.values()))))
     if config.LOG_DETAILS_EVERY_EPOCHS and step == 0:
         log.graph(*small_copy(config, run.encoder))
 
@@ -93,17 +91,3 @@ def level_rows(schedule: NoiseSchedule) -> list[list[str]]:
         row = (squared**0.5, (1 - squared) ** 0.5, float(log_snr.exp()), float(log_snr))
         rows.append([str(t), *(f"{value:.3g}" for value in row)])
     return rows
-
-
-def charts(schedule: NoiseSchedule, groups: list[str]) -> dict[str, list[tuple[str, str]]]:
-    """Title -> curves that are read against each other."""
-    levels = [f"t{t:04d}" for t in noise_levels(schedule.num_steps)]
-    return {
-        "Loss by signal-to-noise ratio": [("Loss_Components", name) for name in SNR_NAMES],
-        "Loss with and without captions": [("Loss_Components", f"captions_{name}") for name in ("seen", "dropped")],
-        "Error of the clean clip by timestep": [("Diffusion", f"x_0_mse_{level}") for level in levels],
-        "Error of the noise by timestep": [("Diffusion", f"noise_mse_{level}") for level in levels],
-        "Predicted against true noise: correlation": [("Noise_Analysis", f"correlation_{level}") for level in levels],
-        "Gradient norm before clipping": [("Gradient_Stats", f"before_{group}") for group in groups],
-        "Update to weight ratio": [("Parameter_Stats", f"update_{group}") for group in groups],
-    }

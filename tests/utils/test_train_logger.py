@@ -114,13 +114,6 @@ def test_a_graph_names_the_modules(tmp_path: Path) -> None:
     assert any("Linear" in name for name in names) and any("GELU" in name for name in names)
 
 
-def test_curves_of_one_chart_are_named_exactly(tmp_path: Path) -> None:
-    with TrainLogger(tmp_path) as log:
-        log.charts({"Both": [("Training", "loss"), ("Loss_Components", "snr_0.1_to_1")]})
-    (event,) = read_events(tmp_path).Tensors("custom_scalars__config__")
-    assert rb"^02_Loss_Components/snr_0\.1_to_1$" in event.tensor_proto.string_val[0]
-
-
 @pytest.mark.parametrize(("first_step", "kept"), [(2, [1, 2]), (4, [1, 2, 3, 4]), (0, [])])
 def test_what_was_logged_beyond_the_beginning_is_hidden_and_put_aside(
     tmp_path: Path, first_step: int, kept: list[int]
