@@ -147,7 +147,7 @@ class Config:
     NUM_VALIDATION_CLIPS: Count = 16  # of these, at most; training clips where nothing is held out, and said
     RANK_EVERY_EPOCHS: Whole = 50  # prompt ranking of a few of them: does the text matter? 0: never
     LOG_EVERY_STEPS: Count = 10  # scalars to TensorBoard and metrics.jsonl
-    LOG_DETAILS_EVERY_EPOCHS: Whole = 5  # histograms, parameter norms, update ratios; 0: neither these nor the graph
+    LOG_DETAILS_EVERY_EPOCHS: Whole = 5  # histograms and norms of parameters; 0: neither these nor the graph
     CHECKPOINT_DIR: str = "checkpoints"
     LOG_DIR: str = "logs"
     SAMPLE_DIR: str = "generated_samples"

@@ -126,7 +126,7 @@ class Trainer:
 
     def view(self) -> Run:
         """What the report may look at."""
-        names = ("config", "data", "training", "validation", "encoder", "model", "outline", "optimizer", "ema")
+        names = ("config", "data", "training", "validation", "encoder", "model", "outline", "ema")
         parts = {name: getattr(self, name) for name in names}
         return Run(**parts, first_step=self.step, steps_per_epoch=self.steps_per_epoch)
 

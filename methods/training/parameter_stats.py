@@ -1,4 +1,4 @@
-"""Norms, update sizes and histograms of parameters, in groups that any backbone's names fall into by themselves."""
+"""Norms and histograms of parameters, in groups that any backbone's names fall into by themselves."""
 
 from __future__ import annotations
 
@@ -70,39 +70,6 @@ def norms(tensors: Mapping[str, Tensor], groups: Mapping[str, str]) -> dict[str,
         add(together)
     together.sqrt_()
     return dict(zip(members, together.tolist(), strict=True))
-
-
-@torch.no_grad()
-def last_updates(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
-    """Name -> what the last step of AdamW added to the parameter, from the moments that it left behind.
-
-    Loshchilov & Hutter 2019, algorithm 2: -lr (m_hat / (sqrt(v_hat) + eps) + weight_decay w), w before the step. So no
-    copy of the weights is kept. A parameter that was never stepped has no entry.
-    """
-    names = {id(p): name for name, p in model.named_parameters()}
-    updates = {}
-    for group in optimizer.param_groups:
-        stepped = [p for p in group["params"] if p in optimizer.state]
-        counts = torch.stack([optimizer.state[p]["step"] for p in stepped]).tolist() if stepped else []
-        beta1, beta2 = group["betas"]
-        for p, count in zip(stepped, counts, strict=True):
-            state = optimizer.state[p]
-            deviation = (state["exp_avg_sq"] / (1 - beta2**count)).sqrt_().add_(group["eps"])
-            adam = (state["exp_avg"] / (1 - beta1**count)).div_(deviation).mul_(-group["lr"])
-            decay = group["lr"] * group["weight_decay"]  # w_after = (1 - decay) w_before + adam
-            updates[names[id(p)]] = adam.sub_(p.detach() - adam, alpha=decay / (1 - decay))
-    return updates
-
-
-def update_ratios(model: nn.Module, optimizer: torch.optim.AdamW, groups: Mapping[str, str]) -> dict[str, float]:
-    """Norm of the last update over the norm of the weights, for each group that has been stepped.
-
-    About 1e-3 is healthy; 1e-1 tears the weights about, 1e-6 stands still.
-    """
-    updates = last_updates(model, optimizer)
-    weights = {name: p.detach() for name, p in model.named_parameters() if name in updates}
-    sizes = norms(weights, groups)
-    return {group: norm / sizes[group] for group, norm in norms(updates, groups).items() if sizes[group] > 0}
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from methods.cost import matmul_peak, training_flops
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.loading import LoadedModel
 from methods.training.means import Means
-from methods.training.parameter_stats import block_groups, histograms, norms, update_ratios
+from methods.training.parameter_stats import block_groups, histograms, norms
 from methods.training.previews import preview
 from methods.training.start_report import Run, report_start
 from methods.training.step import StepResult
@@ -201,17 +201,15 @@ class Report:
         return values
 
     def _details(self, step: int) -> Values:
-        """Norms, update ratios, histograms by group of parameters."""
+        """Norms and histograms by group of parameters."""
         run = self._run
         self._peak = max(self._peak, matmul_peak(run.device, run.model.autocast_dtype))  # the first was unlucky
         weights = {name: p.detach() for name, p in run.model.named_parameters()}
         for group, one in histograms(_matrices(weights), self._groups).items():
             self._log.histogram(step, "Parameter_Histograms", group, one)
-        ratios = update_ratios(run.model, run.optimizer, self._groups)
         return {
             ("Parameter_Stats", "ema_initial_share"): ema_initial_share(run.config, step),
             **{("Parameter_Stats", f"norm_{group}"): norm for group, norm in norms(weights, self._groups).items()},
-            **{("Parameter_Stats", f"update_{group}"): ratio for group, ratio in ratios.items()},
         }
 
     def _fixed_errors(self) -> FixedErrors:

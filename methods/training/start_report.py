@@ -37,7 +37,6 @@ class Run:
     encoder: TextEncoder
     model: Text2Sign
     outline: nn.Module
-    optimizer: torch.optim.AdamW
     ema: Ema
     first_step: int
     steps_per_epoch: int

@@ -1,4 +1,4 @@
-"""methods/training/parameter_stats.py: groups of names, and numbers against torch, numpy and AdamW itself."""
+"""methods/training/parameter_stats.py: groups of names, and numbers against torch and numpy."""
 
 from __future__ import annotations
 
@@ -15,31 +15,14 @@ from methods.training.parameter_stats import (
     NUM_BINS,
     block_groups,
     histograms,
-    last_updates,
     norms,
     parameter_table,
-    update_ratios,
 )
 
 
 def model() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(5, 7), nn.GELU(), nn.Linear(7, 3))
-
-
-def stepped(num_steps: int) -> tuple[nn.Sequential, torch.optim.AdamW, dict[str, torch.Tensor]]:
-    """A model after some steps of AdamW with decay on matrices only, and the weights before the last one."""
-    net = model()
-    matrices, vectors = ([p for p in net.parameters() if (p.dim() > 1) is wanted] for wanted in (True, False))
-    groups = [{"params": matrices, "weight_decay": 0.3}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=0.05, betas=(0.9, 0.99), fused=True)
-    before: dict[str, torch.Tensor] = {}
-    for step in range(num_steps):
-        before = {name: p.detach().clone() for name, p in net.named_parameters()}
-        optimizer.zero_grad()
-        net(torch.randn(4, 5, generator=torch.Generator().manual_seed(step))).square().sum().backward()
-        optimizer.step()
-    return net, optimizer, before
 
 
 # ---- Groups ---------------------------------------------------------------------------------------------------------
@@ -84,25 +67,6 @@ def test_the_norm_of_a_group_is_that_of_its_values_in_one_vector() -> None:
     assert norms({}, {}) == {}
 
 
-@pytest.mark.parametrize("num_steps", [1, 4])
-def test_the_update_read_off_the_moments_is_what_the_step_added(num_steps: int) -> None:
-    net, optimizer, before = stepped(num_steps)
-    updates = last_updates(net, optimizer)
-    assert updates.keys() == before.keys()
-    for name, p in net.named_parameters():
-        torch.testing.assert_close(updates[name], p.detach() - before[name], rtol=1e-4, atol=1e-6)
-    ratios = update_ratios(net, optimizer, dict.fromkeys(before, "all"))
-    change = sum(float((p.detach() - before[name]).square().sum()) for name, p in net.named_parameters())
-    size = sum(float(p.detach().square().sum()) for p in net.parameters())
-    assert ratios == {"all": pytest.approx(math.sqrt(change / size), rel=1e-4)}
-
-
-def test_what_was_never_stepped_has_no_update() -> None:
-    net = model()
-    optimizer = torch.optim.AdamW([net[0].weight])
-    assert update_ratios(net, optimizer, block_groups([name for name, _ in net.named_parameters()])) == {}
-
-
 def test_a_histogram_is_numpys() -> None:
     parts = {"a": torch.randn(1000, generator=torch.Generator().manual_seed(1)), "b": torch.linspace(-2, 3, 500)}
     found = histograms(parts, {"a": "both", "b": "both"})["both"]
@@ -124,11 +88,11 @@ def test_no_statistic_needs_float64_which_mps_has_not() -> None:
                 raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
             return out
 
-    net, optimizer, _ = stepped(2)
+    net = model()
     groups = block_groups([name for name, _ in net.named_parameters()])
     weights = {name: p.detach() for name, p in net.named_parameters()}
     with Mps():
-        assert norms(weights, groups) and histograms(weights, groups) and update_ratios(net, optimizer, groups)
+        assert norms(weights, groups) and histograms(weights, groups)
 
 
 def test_equal_values_have_a_histogram_and_broken_ones_none() -> None:
