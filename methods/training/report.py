@@ -23,7 +23,7 @@ from methods.cost import matmul_peak, training_flops
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.loading import LoadedModel
 from methods.training.means import Means
-from methods.training.parameter_stats import block_groups, histograms, norms
+from methods.training.parameter_stats import histograms, norms
 from methods.training.previews import preview
 from methods.training.start_report import Run, report_start
 from methods.training.step import StepResult
@@ -58,7 +58,6 @@ class Report:
         self._run, self._log = run, log
         snr = run.model.schedule.log_snr().exp().tolist()
         self._interval, self._epoch = Means(snr), Means(snr)
-        self._groups = block_groups([name for name, _ in run.model.named_parameters()])
         self._pool = run.validation or run.training
         self._pool_name = "validation" if run.validation else "training_clips"
         self._fixed = FixedClips(run.config, run.data, self._pool)
@@ -78,7 +77,7 @@ class Report:
         self._flops = training_flops(run.outline, num_clips=run.config.BATCH_SIZE, num_tokens=num_tokens)
         self._peak = matmul_peak(run.device, run.model.autocast_dtype)
         if world().is_first:
-            report_start(run, self._log, self._groups, flops=self._flops, peak=self._peak)
+            report_start(run, self._log, flops=self._flops, peak=self._peak)
         self._is_begun = True
         self._last_logged += time.perf_counter() - started  # no part of an interval between steps
 
@@ -89,9 +88,9 @@ class Report:
             return
         found = {name: p.grad for name, p in self._run.model.named_parameters() if p.grad is not None}
         if log:
-            self._gradient_norms = norms(found, self._groups)
+            self._gradient_norms = norms(found)
         if details:
-            for group, one in histograms(_matrices(found), self._groups).items():
+            for group, one in histograms(_matrices(found)).items():
                 self._log.histogram(step, "Gradient_Stats", f"gradient_{group}", one)
 
     def after_step(self, result: StepResult, *, seconds: float) -> Validation | None:
@@ -205,11 +204,11 @@ class Report:
         run = self._run
         self._peak = max(self._peak, matmul_peak(run.device, run.model.autocast_dtype))  # the first was unlucky
         weights = {name: p.detach() for name, p in run.model.named_parameters()}
-        for group, one in histograms(_matrices(weights), self._groups).items():
+        for group, one in histograms(_matrices(weights)).items():
             self._log.histogram(step, "Parameter_Histograms", group, one)
         return {
             ("Parameter_Stats", "ema_initial_share"): ema_initial_share(run.config, step),
-            **{("Parameter_Stats", f"norm_{group}"): norm for group, norm in norms(weights, self._groups).items()},
+            **{("Parameter_Stats", f"norm_{group}"): norm for group, norm in norms(weights).items()},
         }
 
     def _fixed_errors(self) -> FixedErrors:

@@ -3,7 +3,6 @@ and the graph."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -47,14 +46,14 @@ class Run:
         return self.model.clip_mean.device
 
 
-def report_start(run: Run, log: Logger, groups: Mapping[str, str], *, flops: float, peak: float) -> None:
-    """``groups`` of parameters by their names. ``flops``: operations of a training step for one clip; ``peak``:
+def report_start(run: Run, log: Logger, *, flops: float, peak: float) -> None:
+    """``flops``: operations of a training step for one clip; ``peak``:
     operations a second of a matrix product."""
     config, model, step = run.config, run.model, run.first_step
     log.table(step, "Configuration", "settings", ("setting", "value", "default"), settings_rows(config))
     log.table(
         step, "Model_Architecture", "parameters", ("group", "tensors", "parameters", "trained", "share"),
-        parameter_table(model, groups),
+        parameter_table(model),
         note=f"{config.MODEL_ARCHITECTURE}: {flops / 1e9:,.1f} GFLOP a clip and training step, as executed. "
         "The tab Graphs shows the same architecture at the size of the debug preset.",
     )  # fmt: skip

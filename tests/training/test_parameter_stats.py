@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from methods.training.parameter_stats import (
     NUM_BINS,
-    block_groups,
+    group_of,
     histograms,
     norms,
     parameter_table,
@@ -28,32 +28,22 @@ def model() -> nn.Sequential:
 # ---- Groups ---------------------------------------------------------------------------------------------------------
 
 
-def test_blocks_are_told_in_ranges_and_the_rest_by_module() -> None:
-    blocks = [f"backbone.dit.blocks.{i}.attn.qkv.weight" for i in range(14)]
-    groups = block_groups([
-        *blocks, "backbone.dit.x_embedder.proj.weight", "backbone.dit.t_embedder.mlp.0.weight",
-        "backbone.text.pooled.1.weight", "backbone.text.norm.weight", "backbone.adapters.0.text.q.weight",
-        "backbone.gate",
-    ])  # fmt: skip
-    assert [groups[blocks[i]] for i in (0, 3, 4, 11, 12, 13)] == [
-        "dit.blocks.00-03", "dit.blocks.00-03", "dit.blocks.04-07", "dit.blocks.08-11", "dit.blocks.12-13",
-        "dit.blocks.12-13",
-    ]  # fmt: skip
-    assert list(groups.values())[14:] == ["dit.x_embedder", "dit.t_embedder", "text", "text", "adapters.0", "gate"]
-
-
 @pytest.mark.parametrize(
-    ("names", "wanted"),
+    ("name", "wanted"),
     [
-        (["down.0.0.conv.weight", "down.1.0.conv.weight", "mid.conv.weight"], ["down.0", "down.1", "mid"]),
-        (["a.weight", "a.bias"], ["a", "a"]),
-        (["weight"], ["weight"]),
-        (["0.weight", "2.weight"], ["0", "2"]),
+        ("backbone.dit.blocks.13.attn.qkv.weight", "dit.blocks.13"),
+        ("backbone.dit.blocks.0.adaLN_modulation.1.bias", "dit.blocks.0"),
+        ("backbone.dit.t_embedder.mlp.0.weight", "dit.t_embedder"),
+        ("backbone.dit.x_embedder.proj.weight", "dit.x_embedder"),
+        ("backbone.text.pooled.1.weight", "text.pooled"),
+        ("backbone.adapters.0.text.q.weight", "adapters.0"),
+        ("backbone.down.1.0.residual.film.weight", "down.1"),
+        ("backbone.stem.weight", "stem"),
+        ("backbone.gate", "backbone"),
     ],
 )
-def test_any_backbones_names_fall_into_groups(names: list[str], wanted: list[str]) -> None:
-    groups = block_groups(names)
-    assert [groups[name] for name in names] == wanted
+def test_a_parameter_belongs_to_its_block_or_to_its_module(name: str, wanted: str) -> None:
+    assert group_of(name) == wanted
 
 
 # ---- Numbers --------------------------------------------------------------------------------------------------------
@@ -61,15 +51,15 @@ def test_any_backbones_names_fall_into_groups(names: list[str], wanted: list[str
 
 def test_the_norm_of_a_group_is_that_of_its_values_in_one_vector() -> None:
     tensors = {name: p.detach() for name, p in model().named_parameters()}
-    found = norms(tensors, {"0.weight": "a", "0.bias": "a", "2.weight": "b", "2.bias": "a"})
-    together = torch.cat([tensors[name].flatten() for name in ("0.weight", "0.bias", "2.bias")])
-    assert found == {"a": pytest.approx(float(together.norm())), "b": pytest.approx(float(tensors["2.weight"].norm()))}
-    assert norms({}, {}) == {}
+    together = {number: torch.cat([p.flatten() for p in model()[number].parameters()]) for number in (0, 2)}
+    assert norms(tensors) == {str(number): pytest.approx(float(p.detach().norm())) for number, p in together.items()}
+    assert norms({}) == {}
 
 
 def test_a_histogram_is_numpys() -> None:
-    parts = {"a": torch.randn(1000, generator=torch.Generator().manual_seed(1)), "b": torch.linspace(-2, 3, 500)}
-    found = histograms(parts, {"a": "both", "b": "both"})["both"]
+    values = torch.randn(1000, generator=torch.Generator().manual_seed(1))
+    parts = {"both.weight": values, "both.bias": torch.linspace(-2, 3, 500)}
+    found = histograms(parts)["both"]
     values = torch.cat(list(parts.values())).double().numpy()
     counts, edges = np.histogram(values, bins=NUM_BINS)
     assert np.abs(np.array(found.counts) - counts).sum() <= 2 and sum(found.counts) == 1500  # rounding at an edge
@@ -89,21 +79,20 @@ def test_no_statistic_needs_float64_which_mps_has_not() -> None:
             return out
 
     net = model()
-    groups = block_groups([name for name, _ in net.named_parameters()])
     weights = {name: p.detach() for name, p in net.named_parameters()}
     with Mps():
-        assert norms(weights, groups) and histograms(weights, groups)
+        assert norms(weights) and histograms(weights)
 
 
 def test_equal_values_have_a_histogram_and_broken_ones_none() -> None:
-    found = histograms({"flat": torch.ones(10), "broken": torch.tensor([1.0, math.nan])}, {"flat": "f", "broken": "b"})
+    found = histograms({"f.weight": torch.ones(10), "b.weight": torch.tensor([1.0, math.nan])})
     assert found.keys() == {"f"} and sum(found["f"].counts) == found["f"].counts[0] == 10
 
 
 def test_the_table_counts_every_parameter_once() -> None:
     net = model()
     net[0].requires_grad_(False)
-    assert parameter_table(net, block_groups([name for name, _ in net.named_parameters()])) == [
+    assert parameter_table(net) == [
         ["0", "2", "42", "0", "63.6%"],
         ["2", "2", "24", "24", "36.4%"],
         ["all", "4", "66", "24", "100.0%"],

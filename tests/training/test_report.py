@@ -40,7 +40,7 @@ class Recording(Trainer):
 
     def _update(self, step: TrainingStep, norm: torch.Tensor, **named: object) -> None:
         found = {}
-        for name, part in (("all", self.model), ("text", self.model.backbone.text)):
+        for name, part in (("all", self.model), ("text.pooled", self.model.backbone.text.pooled)):
             gradients = [p.grad for p in part.parameters() if p.grad is not None]
             found[name] = float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
         self.norms = [*getattr(self, "norms", []), found]
