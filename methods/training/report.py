@@ -223,7 +223,6 @@ class Report:
             at = f"t{level.t:04d}"
             values["Diffusion", f"noise_mse_{at}"] = level.noise_error
             values["Diffusion", f"x_0_mse_{at}"] = level.x_0_error
-            values["Noise_Analysis", f"correlation_{at}"] = level.correlation
             values["Noise_Analysis", f"predicted_std_{at}"] = level.predicted_std
             values["Noise_Analysis", f"predicted_mean_{at}"] = level.predicted_mean
         return values

@@ -30,16 +30,18 @@ NOISE_RANGE = 3.0  # deviations of noise between black and white
 
 @dataclass(frozen=True)
 class Level:
-    """One timestep over all clips: errors of the estimates, and predicted against true noise as populations."""
+    """One timestep over all clips: the error of the x_0 estimate, and predicted noise as a population, near N(0, 1)."""
 
     t: int
     snr: float  # alpha^2 / sigma^2
     x_0_error: float  # mean squared error of the x_0 estimate
-    noise_error: float  # mean squared error of eps_hat, which is snr times that
-    predicted_mean: float
+    predicted_mean: float  # of eps_hat over all values
     predicted_std: float
-    true_std: float
-    correlation: float  # of eps_hat and eps over all values; NaN where one of them is constant
+
+    @property
+    def noise_error(self) -> float:
+        """Mean squared error of eps_hat, which is linear in the x_0 estimate."""
+        return self.snr * self.x_0_error
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class FixedClips:
             for start in range(0, len(self.indices), self._config.BATCH_SIZE):
                 part = self.indices[start : start + self._config.BATCH_SIZE]
                 estimates = self._estimate(model, encoder, part, t)
-                moments.append(_moments(*estimates[1:]))
+                moments.append(_moments(*estimates))
                 first = first or tuple(tensor[0] for tensor in estimates)
             levels.append(_level(t, model, torch.cat(moments).cpu().double().mean(0)))
             if position in PICTURED_LEVELS:
@@ -94,27 +96,16 @@ class FixedClips:
         return x_t, x_0, x_0_hat, eps, model.schedule.to_eps(x_0_hat, x_t, now)
 
 
-def _moments(x_0: Tensor, x_0_hat: Tensor, eps: Tensor, eps_hat: Tensor) -> Tensor:
-    """(B, 7): each clip's two errors, means of eps_hat and eps, of their squares and of their product."""
-    parts = ((x_0_hat - x_0).square(), (eps_hat - eps).square(), eps_hat, eps)
-    products = (eps_hat.square(), eps.square(), eps_hat * eps)
-    return torch.stack([part.flatten(1).mean(1) for part in (*parts, *products)], dim=1)
+def _moments(x_t: Tensor, x_0: Tensor, x_0_hat: Tensor, eps: Tensor, eps_hat: Tensor) -> Tensor:
+    """(B, 3): each clip's error of the x_0 estimate, mean of eps_hat and of its square."""
+    parts = ((x_0_hat - x_0).square(), eps_hat, eps_hat.square())
+    return torch.stack([part.flatten(1).mean(1) for part in parts], dim=1)
 
 
 def _level(t: int, model: Text2Sign, moments: Tensor) -> Level:
-    x_0_error, noise_error, predicted, true, predicted_2, true_2, product = moments.tolist()
-    predicted_variance, true_variance = max(predicted_2 - predicted**2, 0.0), max(true_2 - true**2, 0.0)
-    scale = (predicted_variance * true_variance) ** 0.5
-    return Level(
-        t=t,
-        snr=float(model.schedule.log_snr()[t].exp()),
-        x_0_error=x_0_error,
-        noise_error=noise_error,
-        predicted_mean=predicted,
-        predicted_std=predicted_variance**0.5,
-        true_std=true_variance**0.5,
-        correlation=(product - predicted * true) / scale if scale > 0 else float("nan"),
-    )
+    error, mean, square = moments.tolist()
+    snr = float(model.schedule.log_snr()[t].exp())
+    return Level(t, snr, x_0_error=error, predicted_mean=mean, predicted_std=max(square - mean**2, 0.0) ** 0.5)
 
 
 def _cells(model: Text2Sign, x_t: Tensor, x_0: Tensor, x_0_hat: Tensor, eps: Tensor, eps_hat: Tensor) -> list:

@@ -131,7 +131,7 @@ def test_the_validation_loss_is_of_held_out_clips_under_the_averaged_weights(wat
     assert watched.validated.loss == pytest.approx(found.loss, rel=1e-6)
     level = found.levels[0]
     assert last["06_Diffusion/noise_mse_t0003"] == pytest.approx(level.noise_error, rel=1e-5)
-    assert last["07_Noise_Analysis/correlation_t0003"] == pytest.approx(level.correlation)
+    assert last["07_Noise_Analysis/predicted_std_t0003"] == pytest.approx(level.predicted_std)
 
 
 def test_ranking_is_the_evaluators_with_other_captions_to_be_confused_with(watched: Trainer) -> None:
