@@ -7,7 +7,6 @@ torch's FakeTensorMode in the place of numbers. What an operator allocates withi
 from __future__ import annotations
 
 import gc
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,20 +65,14 @@ def place_of(config: Config) -> Place:
 class TrainingPlan:
     """Of one optimiser step: memory on the device in bytes, and operations, 2 for a multiply-add.
 
-    ``host_average`` bytes lie on the host beside it. ``flops_by_phase`` and ``flops_by_kind`` both add up to the whole
-    step, what checkpointing recomputes included.
+    ``host_average`` bytes lie on the host beside it. What checkpointing recomputes counts as operations.
     """
 
     num_parameters: int
     num_trainable: int
     peak: Peak
     host_average: int
-    flops_by_phase: dict[str, float]
-    flops_by_kind: dict[str, float]
-
-    @property
-    def num_flops(self) -> float:
-        return sum(self.flops_by_phase.values())
+    num_flops: float
 
 
 @contextmanager
@@ -116,19 +109,13 @@ def trace_step(run: TrainingTensors, trace: MemoryTrace) -> TrainingPlan:
         trace.phase = phase
 
     run.step(enter)
-    repeated = run.config.GRADIENT_ACCUMULATION_STEPS / run.num_parts
-    by_phase, by_kind = Counter(), Counter()
-    for (phase, kind), count in trace.num_flops.items():
-        by_phase[phase] += count * repeated
-        by_kind[kind] += count * repeated
     num_trainable = sum(p.numel() for p in run.trainable)
     return TrainingPlan(
         num_parameters=sum(p.numel() for p in run.model.parameters()),
         num_trainable=num_trainable,
         peak=trace.peak(),
         host_average=0 if run.ema or not run.config.EMA_DECAY else BYTES * num_trainable,
-        flops_by_phase=dict(by_phase),
-        flops_by_kind=dict(by_kind.most_common()),
+        num_flops=trace.num_flops * run.config.GRADIENT_ACCUMULATION_STEPS / run.num_parts,
     )
 
 

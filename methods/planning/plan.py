@@ -10,7 +10,6 @@ from config import Config, ConfigError
 from dataset import copies_among, list_pairs
 from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
 from methods.planning.seconds import Speed, measure_speed
-from methods.planning.trace import Peak
 from methods.sampling.loading import default_batch_size
 from methods.training.report import NUM_RANKED
 from models.encoder_files import EncoderShape, encoder_shape
@@ -22,27 +21,13 @@ ASSUMED_WIDTH = 768  # channels of DistilBERT, BERT and most of their family
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked for beside the config: clips sampled at a time, tokens of a caption, bytes of the planned device
-    (None: as this machine's has), the share of the matmul rate to reckon with (None: measured)."""
-
-    num_sampled: int | None = None  # None: as many as `sample` takes
-    num_tokens: int | None = None  # None: TEXT_MAX_LENGTH, the most that a caption can have
-    memory: int | None = None
-    share: float | None = None
-
-
-@dataclass(frozen=True)
 class Plan:
     """The answer. Memory in bytes; ``host`` lies beside the device, or on it if it is the CPU."""
 
     config: Config
     place: Place
-    num_tokens: int
-    num_sampled: int  # clips at a time, afterwards
     encoder: EncoderShape | None  # None: not on this machine
     training: TrainingPlan
-    sampling: Peak
     num_between: int  # clips that pass at once between steps: previews, ranking, validation; 0: none do
     between: int
     host: dict[str, int]
@@ -68,8 +53,10 @@ class Plan:
         return math.ceil(self.num_clips / (self.config.BATCH_SIZE * self.config.GRADIENT_ACCUMULATION_STEPS))
 
 
-def make_plan(config: Config, question: Question) -> Plan:
+def make_plan(config: Config, *, memory: int | None = None) -> Plan:
     """Trace a step and a sampling, time a slice, and look for what spares memory if it does not fit.
+
+    ``memory``: bytes of the planned device; None: as this machine's has. Captions are reckoned at their longest.
 
     Raises:
         UserError: the config cannot be trained, whatever the machine.
@@ -78,32 +65,26 @@ def make_plan(config: Config, question: Question) -> Plan:
     encoder = encoder_shape(config.TEXT_ENCODER)
     sizes = {
         "text_width": encoder.width if encoder else ASSUMED_WIDTH,
-        "num_tokens": question.num_tokens or config.TEXT_MAX_LENGTH,
+        "num_tokens": config.TEXT_MAX_LENGTH,
     }
     training = plan_training(config, place, **sizes)
-    num_sampled = question.num_sampled or default_batch_size(config)
-    sampling = plan_sampling(config, place, num_clips=num_sampled, **sizes)
-    known = {sampled_as(config, num_sampled): sampling}
     num_clips, no_clips = num_training_clips(config)
     plan = Plan(
         config=config,
         place=place,
-        num_tokens=sizes["num_tokens"],
-        num_sampled=num_sampled,
         encoder=encoder,
         training=training,
-        sampling=sampling,
         num_between=clips_between_steps(config),
-        between=memory_between_steps(config, place, training, sizes, known),
+        between=memory_between_steps(config, place, training, sizes),
         host=_host(config, training, encoder, num_clips, sizes),
         num_clips=num_clips,
         no_clips=no_clips,
-        speed=measure_speed(config, place, share=question.share, **sizes) if place.present else None,
-        memory=question.memory or (runtime.memory_bytes(place.device) if place.present else None),
+        speed=measure_speed(config, place, **sizes) if place.present else None,
+        memory=memory or (runtime.memory_bytes(place.device) if place.present else None),
         levers=[],
     )
     if plan.memory is not None and plan.needed > plan.memory:
-        plan.levers.extend(_try_levers(plan, sizes, known))
+        plan.levers.extend(_try_levers(plan, sizes))
     return plan
 
 
@@ -115,32 +96,18 @@ def clips_between_steps(config: Config) -> int:
     return max(min(max(previews, ranked), default_batch_size(config)), validated)
 
 
-def sampled_as(config: Config, num_clips: int) -> tuple[int, int]:
-    """What the memory of sampling hangs on, of all that a lever changes."""
-    return config.TINYFUSION_FRAME_CHUNK_SIZE, num_clips
-
-
-def memory_between_steps(
-    config: Config, place: Place, training: TrainingPlan, sizes: dict[str, int], known: dict[tuple[int, int], Peak]
-) -> int:
+def memory_between_steps(config: Config, place: Place, training: TrainingPlan, sizes: dict[str, int]) -> int:
     """Bytes while they pass: the model runs on averaged weights, the moments wait beside them, and its own weights
-    do where the averages lie, on the device or not.
-
-    ``known``: ``sampled_as`` -> peak, so that it is not traced twice; what is traced here is added.
-    """
+    do where the averages lie, on the device or not."""
     num_clips = clips_between_steps(config)
     if not num_clips:
         return 0
-    key = sampled_as(config, num_clips)
-    if key not in known:
-        known[key] = plan_sampling(config, place, num_clips=num_clips, **sizes)
     num_waiting = 3 if place.averages_here(config) else 2
-    return known[key].num_bytes + num_waiting * BYTES * training.num_trainable
+    sampling = plan_sampling(config, place, num_clips=num_clips, **sizes)
+    return sampling.num_bytes + num_waiting * BYTES * training.num_trainable
 
 
-def _try_levers(
-    plan: Plan, sizes: dict[str, int], known: dict[tuple[int, int], Peak]
-) -> list[tuple[dict[str, object], int]]:
+def _try_levers(plan: Plan, sizes: dict[str, int]) -> list[tuple[dict[str, object], int]]:
     """(what is changed, bytes on the device then) of each lever alone; last all of them, where there are several."""
     changes = levers(plan.config, plan.place)
     if plan.between > plan.training.peak.num_bytes:
@@ -151,7 +118,7 @@ def _try_levers(
     for change in changes:
         config = replace(plan.config, **change)
         training = plan_training(config, plan.place, **sizes)
-        between = memory_between_steps(config, plan.place, training, sizes, known)
+        between = memory_between_steps(config, plan.place, training, sizes)
         tried.append((change, max(training.peak.num_bytes, between)))
     return tried
 

@@ -33,13 +33,11 @@ DEVIATION = 0.02  # of the slice's weights, whose values must only stay finite
 class Speed:
     """``matmul_rate`` is operations a second at best, ``share`` what a step reaches of it, None if not known.
 
-    ``measured_on`` says which slice the share was measured on; empty where it was given. ``update_seconds`` are for one
-    parameter: clipping, AdamW, averaging.
+    ``update_seconds`` are for one parameter: clipping, AdamW, averaging.
     """
 
     matmul_rate: float
     share: float | None = None
-    measured_on: str = ""
     update_seconds: float = 0.0
 
     def floor(self, plan: TrainingPlan) -> float:
@@ -53,16 +51,9 @@ class Speed:
         return self.floor(plan) / self.share + self.update_seconds * plan.num_trainable
 
 
-def measure_speed(
-    config: Config, place: Place, *, text_width: int, num_tokens: int, share: float | None = None
-) -> Speed:
-    """The matmul rate, and the share of it that a slice reaches; without one if every slice takes too long.
-
-    A ``share`` that is given is taken at its word.
-    """
+def measure_speed(config: Config, place: Place, *, text_width: int, num_tokens: int) -> Speed:
+    """The matmul rate, and the share of it that a slice reaches; without one if every slice takes too long."""
     rate = matmul_peak(place.device, place.dtype)
-    if share is not None:
-        return Speed(rate, share)
     memory = runtime.memory_bytes(place.device)
     for part in slices(config):
         with tracing(place) as trace:
@@ -73,8 +64,7 @@ def measure_speed(
             with FakeTensorMode():
                 model = one_block(part, place, text_width=text_width)
             seconds, update = _time_step(_tensors(part, materialised(model, place.device), place, num_tokens))
-            share = plan.num_flops / seconds / rate
-            return Speed(rate, share, _describe(part), update / plan.num_trainable)
+            return Speed(rate, plan.num_flops / seconds / rate, update / plan.num_trainable)
     return Speed(rate)
 
 
@@ -132,8 +122,3 @@ def _time_step(run: TrainingTensors) -> tuple[float, float]:
         passes.append(times[-2] - times[0])
         updates.append(times[-1] - times[-2])
     return min(passes), min(updates)
-
-
-def _describe(part: Config) -> str:
-    block = "one block" if ARCHITECTURES[part.MODEL_ARCHITECTURE].shorten else "all of it"
-    return f"{block}, {part.BATCH_SIZE} x {part.NUM_FRAMES} frames"

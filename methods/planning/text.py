@@ -1,8 +1,6 @@
-"""A plan in words and as JSON."""
+"""A plan in words."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import torch
 
@@ -16,23 +14,8 @@ WIDTH = 42  # characters of a row's name
 
 def as_text(plan: Plan) -> str:
     """A table for a tired reader; the verdict is its last line."""
-    parts = (_head(plan), _training(plan), _beside(plan), _arithmetic(plan), _time(plan), _verdict(plan))
+    parts = (_head(plan), _training(plan), _beside(plan), _time(plan), _verdict(plan))
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
-
-
-def as_json(plan: Plan) -> dict[str, object]:
-    """The plan's own fields but for the settings, and what follows from them; bytes, seconds, operations."""
-    found, place, speed = dataclasses.asdict(plan), plan.place, plan.speed
-    return {
-        **{name: value for name, value in found.items() if name != "config"},
-        "model": plan.config.MODEL_NAME,
-        "place": {"device": place.device.type, "present": place.present, "precision": _precision(plan)},
-        "encoder": plan.encoder._asdict() if plan.encoder else None,
-        "needed": plan.needed,
-        "fits": None if plan.memory is None else plan.needed <= plan.memory,
-        "steps_per_epoch": plan.steps_per_epoch,
-        "seconds_per_step": speed.expected(plan.training) if speed else None,
-    }
 
 
 def _head(plan: Plan) -> list[str]:
@@ -40,12 +23,13 @@ def _head(plan: Plan) -> list[str]:
     frozen = training.num_parameters - training.num_trainable
     trained = f", {training.num_trainable / 1e6:,.1f} M of them trained" if frozen else ""
     c, f, h, w = config.INPUT_SHAPE
+    longest = f"captions of at most {config.TEXT_MAX_LENGTH} tokens"
     accumulated = config.GRADIENT_ACCUMULATION_STEPS
     times = f" x {accumulated} accumulated" if accumulated > 1 else ""
     lines = [
         f"{config.MODEL_NAME}: {training.num_parameters / 1e6:,.1f} M parameters{trained}",
-        f"clips: {config.BATCH_SIZE}{times}, of {f} frames of {h} x {w} px; captions of {plan.num_tokens} tokens",
-        f"planned for: {plan.place.device.type}, {_precision(plan)}",
+        f"clips: {config.BATCH_SIZE}{times}, of {f} frames of {h} x {w} px; {longest}",
+        f"planned for: {plan.place.device.type}, {str(plan.place.dtype or torch.float32).removeprefix('torch.')}",
     ]
     if not plan.place.present:
         lines[-1] += "; it is not here, so this is reckoned with the CPU's operators"
@@ -72,28 +56,20 @@ def _beside(plan: Plan) -> list[str]:
     if plan.num_between:
         clips = f"{plan.num_between} clips" if plan.num_between > 1 else "1 clip"
         rows.append(_row(f"previews, ranking: {clips} between steps", _gib(plan.between)))
-    rows.append(_row(f"sampling afterwards, {plan.num_sampled} clips at a time", _gib(plan.sampling.num_bytes)))
     return rows
-
-
-def _arithmetic(plan: Plan) -> list[str]:
-    training = plan.training
-    phases = ", ".join(f"{phase} {n / 1e12:.3g}" for phase, n in training.flops_by_phase.items())
-    kinds = ", ".join(f"{kind} {n / training.num_flops:.0%}" for kind, n in training.flops_by_kind.items())
-    return [f"operations of a step: {training.num_flops / 1e12:.3g} TFLOP ({phases}): {kinds}"]
 
 
 def _time(plan: Plan) -> list[str]:
     config, speed, training = plan.config, plan.speed, plan.training
+    operations = f"operations of a step: {training.num_flops / 1e12:.3g} TFLOP"
     if speed is None:
-        return [f"seconds of a step: not known, {plan.place.device.type} is not on this machine"]
+        return [operations, f"seconds of a step: not known, {plan.place.device.type} is not on this machine"]
     rate = f"{speed.matmul_rate / 1e12:.3g} TFLOP/s"
     floor = f"seconds of a step: at least {speed.floor(training):.3g}, if all of it ran at the matmul rate of {rate}"
     seconds = speed.expected(training)
     if seconds is None:
-        return [floor, "expected: not measured, the smallest slice takes too long; say --share 0.5 to reckon with half"]
-    how = f"measured on {speed.measured_on}" if speed.measured_on else "as --share says"
-    lines = [floor, f"expected: {seconds:.3g} at {speed.share:.0%} of that rate, {how}"]
+        return [operations, floor, "expected: not measured, the smallest slice of the model takes too long"]
+    lines = [operations, floor, f"expected: {seconds:.3g} at {speed.share:.0%} of that rate, as a slice of it reached"]
     if plan.num_clips:
         epoch = plan.steps_per_epoch * seconds
         lines += [
@@ -122,10 +98,6 @@ def _verdict(plan: Plan) -> list[str]:
         flags = " ".join(f"--set {key}={value}" for key, value in changes.items())
         lines.append(f"  {_gib(saved):>6}  {flags}{fits}")
     return [*lines, f"does not fit: needs {_gib(plan.needed)} of {_gib(plan.memory)} GiB, {_gib(-spare)} too much{top}"]
-
-
-def _precision(plan: Plan) -> str:
-    return str(plan.place.dtype or torch.float32).removeprefix("torch.")
 
 
 def _row(name: str, value: str) -> str:

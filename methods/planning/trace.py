@@ -71,7 +71,6 @@ class MemoryTrace(TorchDispatchMode):
         super().__init__()
         self.device_type = device_type
         self.phase = FORWARD
-        self.num_flops: Counter[tuple[str, str]] = Counter()  # (phase, kind) -> operations, 2 for a multiply-add
         self._blocks: list[Block] = []
         self._alive: dict[int, tuple[Block, weakref.ref]] = {}  # by the storage's identity
         self._stretch, self._now = 0, (self.phase, True)
@@ -81,7 +80,7 @@ class MemoryTrace(TorchDispatchMode):
     def restart(self) -> None:
         """Forget the peak and the operations so far; what lives, lives on."""
         self._peak_bytes, self._peak_clock, self._peak_phase = self._num_bytes, self._clock, self.phase
-        self.num_flops.clear()
+        self.num_flops = 0  # 2 for a multiply-add
 
     def label(self, tensors: Iterable[Tensor], label: str) -> None:
         """Say what tensors are; it holds for their whole life."""
@@ -138,12 +137,4 @@ class MemoryTrace(TorchDispatchMode):
     def _count(self, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
-            self.num_flops[self.phase, flop_kind(func.overloadpacket)] += formula(*args, **kwargs, out_val=out)
-
-
-def flop_kind(operator: Any) -> str:
-    """What an operator of torch's FLOP registry is part of: linear layers are single products, attention batches."""
-    name = operator.__name__
-    if "attention" in name or name in ("bmm", "baddbmm"):
-        return "attention"
-    return "convolution" if "conv" in name else "linear layers"
+            self.num_flops += formula(*args, **kwargs, out_val=out)

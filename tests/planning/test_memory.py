@@ -83,10 +83,7 @@ def test_products_are_counted_as_two_operations_for_a_multiply_add() -> None:
     with FakeTensorMode(), MemoryTrace("cpu") as trace:
         torch.zeros(3, 5) @ torch.zeros(5, 7)
         torch.zeros(2, 3, 5) @ torch.zeros(2, 5, 7)
-    assert dict(trace.num_flops) == {
-        (FORWARD, "linear layers"): 2 * 3 * 5 * 7,
-        (FORWARD, "attention"): 2 * 2 * 3 * 5 * 7,
-    }
+    assert trace.num_flops == 2 * 3 * 5 * 7 + 2 * 2 * 3 * 5 * 7
 
 
 # ---- Closed forms ---------------------------------------------------------------------------------------------------
@@ -179,9 +176,7 @@ def test_operations_agree_with_torchs_own_counter(architecture: str) -> None:
     config = make_config("debug", {**SMALL, "MODEL_ARCHITECTURE": architecture, "BATCH_SIZE": 3})
     model = create_text2sign(config, EncoderShape(384, num_bytes=0))
     counted = 3 * training_flops(model, num_clips=3, num_tokens=8)
-    found = plan_training(config, CPU, **SIZES)
-    assert found.num_flops == pytest.approx(counted, rel=0.02)
-    assert sum(found.flops_by_kind.values()) == pytest.approx(found.num_flops)
+    assert plan_training(config, CPU, **SIZES).num_flops == pytest.approx(counted, rel=0.02)
 
 
 # ---- What settings do -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ SIZES = {"text_width": 384, "num_tokens": 8}
 
 
 def of_flops(num_flops: float) -> TrainingPlan:
-    return TrainingPlan(10, 10, Peak(0, "forward", {}), 0, {"forward": num_flops}, {"attention": num_flops})
+    return TrainingPlan(10, 10, Peak(0, "forward", {}), 0, num_flops)
 
 
 def test_seconds_are_operations_over_the_rate_that_is_reached() -> None:
@@ -76,14 +76,9 @@ def test_the_share_of_the_matmul_rate_is_measured(architecture: str) -> None:
     config = make_config("debug", {"MODEL_ARCHITECTURE": architecture, "UNET_LEVELS": 1})
     speed = measure_speed(config, CPU, **SIZES)
     assert speed.share is not None and 0 < speed.share < 1
-    assert speed.measured_on.endswith("2 x 4 frames") and speed.update_seconds > 0
+    assert speed.update_seconds > 0
     plan = plan_training(config, CPU, **SIZES)
     assert 0 < speed.floor(plan) < speed.expected(plan)
-
-
-def test_a_given_share_is_taken_at_its_word() -> None:
-    speed = measure_speed(make_config("default"), CPU, share=0.25, **SIZES)
-    assert (speed.share, speed.measured_on) == (0.25, "")
 
 
 def test_of_a_config_whose_smallest_slice_takes_too_long_none_is_timed() -> None:
