@@ -1,7 +1,7 @@
 """GIF files: their blocks, what stands in them beside the pixels, reading and writing.
 
-Pillow's own animated writer merges identical frames and shares one poor palette, so the writer here encodes every frame
-by itself and joins the pieces; what was written comes back with the frames it had.
+Pillow's own animated writer merges identical frames and shares one poor palette, so here it encodes every frame by
+itself, and the pieces are joined; what was written comes back with the frames it had.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.GifImagePlugin import getdata
 
 from utils.files import write_file
 from utils.video import VideoError, check_frames
@@ -114,8 +115,7 @@ def encode_gif(frames: np.ndarray, *, fps: int, comment: str = "") -> bytes:
     if comment:
         parts.append(b"\x21\xfe" + sub_blocks(comment.encode("utf-8")))
     for frame, delay in zip(frames, frame_delays(num_frames, fps=fps), strict=True):
-        control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0x04, delay // 10, 0, 0)  # keep, nothing transparent
-        parts.append(control + _encode_frame(frame))
+        parts += getdata(_index_colours(frame), duration=delay, disposal=1, include_color_table=True)  # 1: stays
     return b"".join(parts) + b"\x3b"
 
 
@@ -123,23 +123,6 @@ def frame_delays(num_frames: int, *, fps: int) -> list[int]:
     """Milliseconds of each frame, multiples of 10 whose running sum stays within 5 ms of the true time."""
     ends = [(200 * i + fps - 1) // (2 * fps) for i in range(num_frames + 1)]  # 10 ms, to the nearest, halves down
     return [10 * (end - start) for start, end in zip(ends, ends[1:], strict=False)]
-
-
-def _encode_frame(frame: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 -> image descriptor, local palette and LZW data of one opaque frame.
-
-    Pillow compresses it as a GIF of one frame; its blocks are taken over, with the palette moved into the frame.
-    """
-    buffer = io.BytesIO()
-    _index_colours(frame).save(buffer, format="GIF", optimize=False, interlace=False)
-    data = buffer.getvalue()
-    palette_end = 13 + palette_bytes(data[10])
-    at = palette_end
-    while data[at] == 0x21:
-        at = read_sub_blocks(data, at + 2)[1]
-    flags = 0x80 | (data[10] & 0x07)
-    pixels = data[at + 10 : read_sub_blocks(data, at + 11)[1]]
-    return data[at : at + 9] + bytes([flags]) + data[13:palette_end] + pixels
 
 
 def _index_colours(frame: np.ndarray) -> Image.Image:
