@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from config import ConfigError, Count, Fraction, Limits, NonNegative, UserError, Whole, check_value
 from utils.gif import read_comment
@@ -117,70 +117,39 @@ def from_json(text: str, path: Path) -> Provenance:
     """The inverse of ``to_json``; ``path`` is for the messages.
 
     Raises:
-        ProvenanceError: empty, foreign, of a newer format, incomplete, or a value that no clip of ours has.
+        ProvenanceError: empty, foreign, of another format, incomplete, or a value that no clip of ours has.
     """
     if not text:
         raise ProvenanceError(f"{path} has no comment: Text2Sign did not write it, or another program dropped it.")
-    values = _object(text)
-    version = values.pop(KEY, None)
-    if type(version) is not int or version < 1:
-        raise ProvenanceError(f"{path} has a comment that is not of Text2Sign's sampler: {shown(text)}.")
-    if version > FORMAT:
-        raise ProvenanceError(f"{path} has a comment of format {shown(version)}, this version reads {FORMAT}. Update.")
-    names = [field.name for field in fields(Provenance)]
-    if missing := [name for name in names if name not in values]:
-        raise ProvenanceError(f"{path} lacks {', '.join(missing)} in its comment; something has changed it.")
-    if unknown := sorted(values.keys() - set(names)):
-        raise ProvenanceError(f"{path} has an unknown {shown(unknown[0])} in its comment; something has changed it.")
-    return _checked(values, path)
-
-
-def _object(text: str) -> dict[str, Any]:
-    """The JSON object in ``text``; empty if it is none, or one with a key twice."""
     try:
-        found = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse) if len(text) <= MAX_COMMENT else None
+        found = json.loads(text) if len(text) <= MAX_COMMENT else None
     except (ValueError, RecursionError):
         found = None
-    return found if isinstance(found, dict) else {}
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key stands twice")
-    return dict(pairs)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
-
-
-def _checked(values: dict[str, Any], path: Path) -> Provenance:
+    if not isinstance(found, dict) or KEY not in found:
+        raise ProvenanceError(f"{path} has a comment that is not of Text2Sign's sampler: {shown(text)}.")
+    version = found.pop(KEY)
+    if type(version) is not int or version != FORMAT:
+        raise ProvenanceError(f"{path} has a comment of format {shown(version)}; this version reads {FORMAT}. Update.")
     hints = get_type_hints(Provenance, include_extras=True)
+    if wrong := sorted(found.keys() ^ hints.keys()):
+        raise ProvenanceError(f"{path} lacks {shown(wrong[0])} in its comment, or has it too many; it was changed.")
     try:
-        facts = Provenance(**{name: check_value(name, values[name], hint) for name, hint in hints.items()})
+        facts = Provenance(**{name: _checked(name, found[name], hint) for name, hint in hints.items()})
+        if facts.batch_position >= facts.batch_size:
+            raise ConfigError(f"batch_position={facts.batch_position} of batch_size={facts.batch_size}, from 0.")
     except ConfigError as error:
         raise ProvenanceError(f"{path} cannot be right in its comment: {' '.join(str(error)[:300].split())}") from error
-    for name in hints:
-        value = getattr(facts, name)
-        if isinstance(value, str) and not (_is_text(value) if name == "prompt" else value.isprintable()):
-            raise ProvenanceError(f"{path} cannot be right in its comment: {name}={shown(value)} is no plain text.")
-    digits = "" if facts.checkpoint_sha256_of == "unsaved" else "[0-9a-f]{64}"
-    if not re.fullmatch(digits, facts.checkpoint_sha256):
-        found = f"checkpoint_sha256={shown(facts.checkpoint_sha256)} of {facts.checkpoint_sha256_of}"
-        raise ProvenanceError(f"{path} cannot be right in its comment: {found}; wanted 64 hexadecimal digits.")
-    if facts.batch_position >= facts.batch_size:
-        found = f"clip {shown(facts.batch_position)} of a batch of {facts.batch_size}"
-        raise ProvenanceError(f"{path} cannot be right in its comment: {found}, counted from 0.")
     return facts
 
 
-def _is_text(value: str) -> bool:
-    """Whether it is Unicode: JSON can hold halves of characters, and a comment bytes that are no UTF-8."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _checked(name: str, value: object, hint: Any) -> Any:
+    """As ``check_value``; text is Unicode, without the halves of characters that JSON and other bytes can hold, and
+    but for the prompt, which no message shows, is printable."""
+    if isinstance(value, str) and (
+        not value.isprintable() if name != "prompt" else re.search("[\ud800-\udfff]", value)
+    ):
+        raise ConfigError(f"{name}={shown(value)} is no plain text.")
+    return check_value(name, value, hint)
 
 
 def shown(value: object, most: int = SHOWN) -> str:
