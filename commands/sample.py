@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from commands.common import add_command, add_model, check_at_least_one, load_model_of, tell
 from config import ConfigError, UserError
-from methods.sampling.prompts import PromptList, gather
+from methods.sampling.prompts import gather
 from methods.sampling.provenance import Request
 from utils.processes import World, world
 
@@ -21,7 +21,6 @@ SAMPLING_FLAGS = {
     "eta": "ETA", "guidance_scale": "GUIDANCE_SCALE", "steps": "INFERENCE_TIMESTEPS", "sampler": "SAMPLER",
     "seed": "SEED", "fps": "FPS",
 }  # fmt: skip
-NUM_SHOWN = 5  # files that are made again, by name
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -66,11 +65,18 @@ def run(args: argparse.Namespace) -> int:
     from utils.runtime import enough_memory
 
     config = loaded.config
-    requests = [Request(prompt, config.SEED, index) for prompt in given.prompts for index in range(args.num_samples)]
+    prompts = list(dict.fromkeys(given))
+    if process.is_first and len(given) > len(prompts):
+        print(f"prompts given again, made once: {len(given) - len(prompts):,}", file=sys.stderr)
+    requests = [Request(prompt, config.SEED, index) for prompt in prompts for index in range(args.num_samples)]
     folder = Path(args.output) if args.output else Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "samples"
     todo = make_queue(loaded, requests, folder, overwrite=args.overwrite, process=process)
     name = str(folder) if process.size == 1 else f"{folder}, process {process.rank + 1} of {process.size}"
-    _tell_before(given, todo, name, process)
+    for reason in todo.replaced:
+        print(f"made again: {reason}", file=sys.stderr)
+    if todo.num_kept and process.is_first:
+        found = f"{todo.num_kept:,} of {todo.num_kept + todo.num_missing:,} clips are finished"
+        print(f"{name}: {found}; --overwrite makes them again", file=sys.stderr)
     try:
         with enough_memory(
             f"Lower --batch_size (now {loaded.batch_size}); finished clips stay, and it goes on from them."
@@ -104,20 +110,6 @@ def _load(args: argparse.Namespace, process: World) -> LoadedModel:
     if process.is_first:
         tell(loaded)
     return loaded
-
-
-def _tell_before(given: PromptList, todo: Queue, name: str, process: World) -> None:
-    """What is not done as the command says: once what all processes see, from each what only it does."""
-    if given.repeats and process.is_first:
-        shown = ", ".join(given.repeats[:NUM_SHOWN]) + (", ..." if len(given.repeats) > NUM_SHOWN else "")
-        print(f"prompts given again, made once: {len(given.repeats)} ({shown})", file=sys.stderr)
-    for reason in todo.replaced[:NUM_SHOWN]:
-        print(f"made again: {reason}", file=sys.stderr)
-    if len(todo.replaced) > NUM_SHOWN:
-        print(f"made again: {len(todo.replaced) - NUM_SHOWN:,} more files that are other clips", file=sys.stderr)
-    if todo.num_kept and process.is_first:
-        found = f"{todo.num_kept:,} of {todo.num_kept + todo.num_missing:,} clips are finished"
-        print(f"{name}: {found}; --overwrite makes them again", file=sys.stderr)
 
 
 def _work(loaded: LoadedModel, todo: Queue, *, is_first: bool) -> tuple[int, bool]:

@@ -25,7 +25,7 @@ def read_lines(file: str, *, name: str, what: str, example: str) -> list[tuple[i
     """
     try:
         with contextlib.nullcontext(sys.stdin.buffer) if file == STDIN else open(file, "rb") as lines:
-            found = [(number, _text_of(line, f"{name}, line {number}", what)) for number, line in _numbered(lines)]
+            found = [(number, text_of(line, f"{name}, line {number}", what)) for number, line in _numbered(lines)]
     except OSError as error:
         reason = error.strerror or error
         raise ConfigError(f"{name} cannot be read ({reason}); wanted a text file, one {what} a line.") from error
@@ -43,13 +43,18 @@ def _numbered(lines: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield number, (line.removeprefix(_BOM) if number == 1 else line).rstrip(b"\r\n")
 
 
-def _text_of(line: bytes, place: str, what: str) -> str:
+def text_of(line: bytes, place: str, what: str) -> str:
+    """One line, without its end, with one space between words.
+
+    Raises:
+        ConfigError: not UTF-8, or too long; begins with ``place``.
+    """
     if len(line) > MAX_LINE_BYTES:
         raise ConfigError(f"{place} has more than {MAX_LINE_BYTES:,} bytes; wanted one {what} a line.")
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{place} is not UTF-8 at byte {error.start + 1}; save the file as UTF-8.") from error
+        raise ConfigError(f"{place} is not UTF-8 at byte {error.start + 1}; wanted UTF-8.") from error
     if "\0" in text:
-        raise ConfigError(f"{place} holds a zero byte, as UTF-16 does; save the file as UTF-8.")
+        raise ConfigError(f"{place} holds a zero byte, as UTF-16 does; wanted UTF-8.")
     return " ".join(text.split())

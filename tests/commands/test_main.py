@@ -83,10 +83,10 @@ MISTAKES: dict[str, tuple[Arguments, str]] = {
     ),
     "no steps": (on_checkpoint("--text", "a", "--steps", "0"), "INFERENCE_TIMESTEPS=0 is outside its limits"),
     "empty text": (on_checkpoint("--text", "  "), "--text is empty"),
-    "text that is no UTF-8": (on_checkpoint("--text", "caf\udce9"), "'caf\\udce9' is not UTF-8"),
+    "text that is no UTF-8": (on_checkpoint("--text", "caf\udce9"), "--text is not UTF-8 at byte 4"),
     "a text of 1 MB": (
         on_checkpoint("--text", "x" * 1_000_000),
-        "--text has 1,000,000 bytes; wanted a prompt of at most",
+        "--text has more than 10,000 bytes; wanted one prompt",
     ),
     "no samples": (on_checkpoint("--text", "a", "--num_samples", "0"), "--num_samples 0; wanted at least 1"),
     "no clips at a time": (on_checkpoint("--text", "a", "--batch_size", "0"), "--batch_size 0; wanted at least 1"),

@@ -107,7 +107,7 @@ def test_each_prompt_of_a_file_becomes_a_clip_in_its_order(
     assert [(one.prompt, one.index) for one in found] == wanted
     assert [one.batch_size for one in found] == [3] * 15 + [1]
     lines = err.splitlines()
-    assert "prompts given again, made once: 1 (line 15 as line 2)" in lines
+    assert "prompts given again, made once: 1" in lines
     assert lines[-1] == f"{tmp_path}: 16 clips written, 0 skipped" and "16 of 16 clips" in err
     assert len(list(whole.iterdir())) == len(PROMPTS)
 
@@ -266,7 +266,7 @@ def test_clips_of_other_weights_or_settings_with_the_same_names_are_made_again(
     for found, (flags, path) in changes.items():
         assert sample(folder, *flags, checkpoint=path) == 0
         err = capsys.readouterr().err
-        assert err.count(f"is another clip: {found}") == 5 and "made again: 2 more files" in err
+        assert err.count(f"is another clip: {found}") == 7
         assert err.endswith("7 clips written, 0 skipped\n")
     assert sample(folder) == 0
     assert files_below(folder) == files_below(whole)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError
-from methods.sampling.prompts import PromptList, gather, read_prompts
+from methods.sampling.prompts import gather
 from utils.lines import MAX_LINE_BYTES
 
 
@@ -20,35 +20,33 @@ def written(folder: Path, data: bytes) -> str:
     return str(path)
 
 
-def test_a_file_has_a_prompt_a_line_and_every_line_keeps_its_number(tmp_path: Path) -> None:
+def test_a_file_has_a_prompt_a_line(tmp_path: Path) -> None:
     data = "\ufeffyes\r\n\r\n# a note\n  thank \t you \ngr\u00fc\u00df dich \u624b\u8a71\n   # another\nletter #1"
-    found = read_prompts(written(tmp_path, data.encode()))
-    assert found == [(1, "yes"), (4, "thank you"), (5, "gr\u00fc\u00df dich \u624b\u8a71"), (7, "letter #1")]
+    found = gather([], written(tmp_path, data.encode()))
+    assert found == ["yes", "thank you", "gr\u00fc\u00df dich \u624b\u8a71", "letter #1"]
 
 
-def test_a_prompt_given_again_is_named_and_counts_once(tmp_path: Path) -> None:
-    file = written(tmp_path, b"no\nyes\nthank you\n\nno\nthank  you\n")
-    found = gather(["yes", "please", " yes "], file)
-    assert found.prompts == ("yes", "please", "no", "thank you")
-    assert found.repeats == ("--text as --text", "line 2 as --text", "line 5 as line 1", "line 6 as line 3")
-    assert gather(["# yes"], None) == PromptList(("# yes",))  # no comment where nothing else is meant
+def test_prompts_of_flags_come_before_those_of_a_file(tmp_path: Path) -> None:
+    file = written(tmp_path, b"no\nthank  you\n")
+    assert gather(["yes", " please "], file) == ["yes", "please", "no", "thank you"]
+    assert gather(["# yes"], None) == ["# yes"]  # no comment where nothing else is meant
 
 
 def test_the_longest_prompt_fits_and_one_byte_more_is_refused(tmp_path: Path) -> None:
     longest = b"\xef\xbb\xbf" + b"x" * MAX_LINE_BYTES + b"\r\nyes\n"
-    assert [len(prompt) for _, prompt in read_prompts(written(tmp_path, longest))] == [MAX_LINE_BYTES, 3]
+    assert [len(prompt) for prompt in gather([], written(tmp_path, longest))] == [MAX_LINE_BYTES, 3]
     for more in (b"x", b"x" * 3 * MAX_LINE_BYTES):
         with pytest.raises(ConfigError, match=r"txt, line 2 has more than 10,000 bytes; wanted one prompt a line"):
-            read_prompts(written(tmp_path, b"yes\n" + b"x" * MAX_LINE_BYTES + more + b"\nno\n"))
+            gather([], written(tmp_path, b"yes\n" + b"x" * MAX_LINE_BYTES + more + b"\nno\n"))
 
 
 def test_standard_input_is_a_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"yes\nno\n")))
-    assert read_prompts("-") == [(1, "yes"), (2, "no")]
+    assert gather([], "-") == ["yes", "no"]
 
 
 MISTAKES = {
-    "not UTF-8": (b"yes\n# caf\xe9\n", "line 2 is not UTF-8 at byte 6; save the file as UTF-8"),
+    "not UTF-8": (b"yes\n# caf\xe9\n", "line 2 is not UTF-8 at byte 6; wanted UTF-8"),
     "half a character": (b"yes\nno\n\xed\xa0\xbd\n", "line 3 is not UTF-8 at byte 1"),
     "UTF-16": ("yes\nno".encode("utf-16-le"), "line 1 holds a zero byte, as UTF-16 does"),
     "UTF-16, marked": ("yes\nno".encode("utf-16"), "line 1 is not UTF-8 at byte 1"),
@@ -78,4 +76,4 @@ def test_what_only_one_process_can_read_is_not_shared(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for file in ("-", str(tmp_path / "pipe")):
         with pytest.raises(ConfigError, match="cannot be read by 2 processes; write the prompts into a file"):
-            read_prompts(file, num_processes=2)
+            gather([], file, num_processes=2)
