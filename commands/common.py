@@ -24,23 +24,21 @@ def add_command(
     usage: str = "[flags]",
     has_settings: bool = True,
 ) -> argparse.ArgumentParser:
-    """A command with --preset and --set, whose ``run`` gets the namespace and returns the exit code.
-
-    Without ``has_settings``, --help does not show the two, and ``run`` has to ``refuse_settings``.
-    """
+    """A command whose ``run`` gets the namespace and returns the exit code; if it ``has_settings``, with --preset and
+    --set."""
     command = commands.add_parser(
         name, help=text, description=text[0].upper() + text[1:] + ".", usage=f"%(prog)s {usage}",
         formatter_class=argparse.RawTextHelpFormatter,
     )  # fmt: skip
-    command.set_defaults(run=run, command=name)
-    hidden = None if has_settings else argparse.SUPPRESS
-    command.add_argument(
-        "--preset", default="default", metavar="NAME", help=hidden or f"one of: {', '.join(settings.PRESETS)}"
-    )
-    command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
-        help=hidden or "change one setting, as in --set BATCH_SIZE=2; may be repeated",
-    )  # fmt: skip
+    command.set_defaults(run=run)
+    if has_settings:
+        command.add_argument(
+            "--preset", default="default", metavar="NAME", help=f"one of: {', '.join(settings.PRESETS)}"
+        )
+        command.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+            help="change one setting, as in --set BATCH_SIZE=2; may be repeated",
+        )  # fmt: skip
     return command
 
 
@@ -54,16 +52,6 @@ def add_verify(command: argparse.ArgumentParser) -> None:
 def config_of(args: argparse.Namespace) -> Config:
     """The settings that --preset and --set ask for."""
     return settings.make_config(args.preset, settings.parse_assignments(args.assignments))
-
-
-def refuse_settings(args: argparse.Namespace, source: str) -> None:
-    """For a command that takes every setting from ``source``.
-
-    Raises:
-        ConfigError: --preset or --set is given, and would be ignored.
-    """
-    if args.assignments or args.preset != "default":
-        raise ConfigError(f"{args.command} takes every setting from the {source}; leave out --set and --preset.")
 
 
 def add_model(command: argparse.ArgumentParser, what: str) -> None:

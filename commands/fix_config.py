@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import config as settings
-from commands.common import add_command, refuse_settings
+from commands.common import add_command
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -23,7 +23,6 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Rewrite the model keys' literals in config.py, show the diff, keep a backup."""
-    refuse_settings(args, "checkpoint")
     from methods.fix_config import fit, known_keys, read_source, replace_file, stored_config, unified_diff
 
     path, file = Path(args.checkpoint), Path(args.file)

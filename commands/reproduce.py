@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from commands.common import add_command, refuse_settings, tell
+from commands.common import add_command, tell
 from config import ConfigError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -32,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the clip again; 0 if it is the same file, 1 if it differs."""
     file = Path(args.file)
     output = Path(args.output) if args.output else file.with_name(f"{file.stem}_reproduced.gif")
-    _check_arguments(args, file, output)
+    _check_output(file, output)
     from methods.sampling import provenance
 
     facts = provenance.read(file)
@@ -59,32 +55,13 @@ def run(args: argparse.Namespace) -> int:
     if not same:  # another clip than the comment speaks of
         again = encode_gif(clip.frames, fps=facts.fps, comment=clip.facts.to_json())
     write_file(output, again)
-    print(f"{output}: {'the same bytes as' if same else 'differs from'} {file}{'' if same else _how(output, frames)}")
+    how = "" if same else f" {reproduce.difference(read_gif(output)[0], frames)}"
+    print(f"{output}: {'the same bytes as' if same else 'differs from'} {file}{how}")
     return 0 if same else 1
 
 
-def _check_arguments(args: argparse.Namespace, file: Path, output: Path) -> None:
-    refuse_settings(args, "clip")
+def _check_output(file: Path, output: Path) -> None:
     if output.is_dir():
         raise ConfigError(f"--output {output} is a folder; wanted a file, for example {output / 'again.gif'}")
     if output.exists() and file.exists() and output.samefile(file):
         raise ConfigError(f"--output {output} is the clip itself; wanted another file.")
-
-
-def _how(output: Path, wanted: np.ndarray) -> str:
-    """In what the clip that was written is not ``wanted`` (F, H, W, 3) uint8."""
-    from methods.sampling.reproduce import compare
-    from utils.gif import read_gif
-
-    found = read_gif(output)[0]
-    if found.shape != wanted.shape:
-        return f": {_size(found)}, wanted {_size(wanted)}"
-    difference = compare(found, wanted)
-    if not difference.num_different:
-        return " in its bytes and in no pixel: another program or version wrote the file"
-    where = f"{difference.num_different:,} of {difference.num_pixels:,} pixels"
-    return f" in {where}, by at most {difference.largest} of 255 levels"
-
-
-def _size(frames: np.ndarray) -> str:
-    return f"{frames.shape[0]} frames of {frames.shape[2]}x{frames.shape[1]} px"

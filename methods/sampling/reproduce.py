@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +21,6 @@ from utils.checkpoints.seal import FileHash
 PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # dtype -> MIXED_PRECISION
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Between two clips of one shape: how many pixels are not the same, and the largest distance in levels of 255."""
-
-    num_pixels: int
-    num_different: int
-    largest: int
-
-
 def check_weights(facts: Provenance, path: Path, clip: Path) -> None:
     """Does ``path`` hold the weights that made the GIF ``clip``?
 
@@ -44,21 +34,13 @@ def check_weights(facts: Provenance, path: Path, clip: Path) -> None:
             f"{clip} shows weights after step {facts.step:,} that were not saved, so nothing can make it again. "
             "Clips that python main.py sample writes can be."
         )
-    if not path.is_file() and str(path) == facts.checkpoint:
+    gone = not path.is_file() and str(path) == facts.checkpoint
+    if gone or hash_of(path) != wanted:
+        found = "does not exist here" if gone else f"has others, of {_short(hash_of(path))}"
         beside = same_beside(path, wanted)
-        hint = _use(beside) if beside else "Say where it is: --checkpoint PATH"
-        raise ProvenanceError(f"{clip} was made by {path}, which does not exist here. {hint}")
-    found = hash_of(path)
-    if found != wanted:
-        beside = same_beside(path, wanted)
-        hint = _use(beside) if beside else "Give the right file: --checkpoint PATH"
-        raise ProvenanceError(
-            f"{path} has other weights than made {clip}: SHA-256 {_short(found)}, wanted {_short(wanted)}. {hint}"
-        )
-
-
-def _use(beside: Path) -> str:
-    return f"{beside} has the right ones: add --checkpoint {shlex.quote(str(beside))}"
+        cure = "Give the right file" if beside is None else f"{beside} has them"
+        flag = f"--checkpoint {'PATH' if beside is None else shlex.quote(str(beside))}"
+        raise ProvenanceError(f"{clip} was made by weights of {_short(wanted)}; {path} {found}. {cure}: {flag}")
 
 
 def load(facts: Provenance, path: Path, clip: Path) -> LoadedModel:
@@ -119,11 +101,16 @@ def make_again(
     return generate(loaded, requests, num_tokens=facts.num_tokens, on_step=on_step)[facts.batch_position]
 
 
-def compare(found: np.ndarray, wanted: np.ndarray) -> Difference:
-    """Two clips (F, H, W, 3) uint8 of one shape."""
+def difference(found: np.ndarray, wanted: np.ndarray) -> str:
+    """In what two clips (F, H, W, 3) uint8 differ, in words."""
+    if found.shape != wanted.shape:
+        return f"in its shape: {found.shape}, wanted {wanted.shape}"
     distance = np.abs(found.astype(int) - wanted).max(axis=3)
-    return Difference(distance.size, int(np.count_nonzero(distance)), int(distance.max()))
+    if not distance.any():
+        return "in its bytes and in no pixel: another program or version wrote the file"
+    num_pixels = f"{np.count_nonzero(distance):,} of {distance.size:,} pixels"
+    return f"in {num_pixels}, by at most {distance.max()} of 255 levels"
 
 
 def _short(found: FileHash) -> str:
-    return f"{found.sha256[:12]}... ({found.of})"
+    return f"SHA-256 {found.sha256[:12]}..."

@@ -128,13 +128,3 @@ def test_fix_config_of_a_file_without_settings_changes_nothing(
     assert main(["fix-config", "--checkpoint", str(trained_checkpoint), "--file", "other.py"]) == 2
     assert "nothing was changed" in capsys.readouterr().err
     assert files_below(here) == {"other.py": b"x = 1\n"}
-
-
-@pytest.mark.parametrize("flags", [["--preset", "demo"], ["--set", "NUM_FRAMES=8"]])
-def test_fix_config_refuses_settings_that_it_would_not_obey(
-    flags: list[str], config_file: Path, trained_checkpoint: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = files_below(config_file.parent)
-    assert main(["fix-config", "--checkpoint", str(trained_checkpoint), "--file", str(config_file), *flags]) == 2
-    assert "fix-config takes every setting from the checkpoint; leave out --set and" in capsys.readouterr().err
-    assert files_below(config_file.parent) == before

@@ -36,3 +36,13 @@ def test_a_flag_may_be_spelled_with_dashes_too() -> None:
     words = ["sample", "--num-samples", "3", "--prompts-file", "a-b.txt", "--text=-a-b", "--guidance_scale", "2"]
     args = parse_arguments(words)
     assert (args.num_samples, args.prompts_file, args.text, args.guidance_scale) == (3, "a-b.txt", ["-a-b"], 2.0)
+
+
+@pytest.mark.parametrize("flag", ["--preset=demo", "--set=SEED=3"])
+@pytest.mark.parametrize("command", [["reproduce", "clip.gif"], ["fix-config", "--checkpoint", "latest.pt"]])
+def test_settings_that_a_command_would_not_obey_are_refused(
+    command: list[str], flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, flag])
+    assert ended.value.code == 2 and f"unrecognized arguments: {flag}" in capsys.readouterr().err
