@@ -172,8 +172,8 @@ def _blind(blind: LoadedModel | None, share: float | None) -> dict[str, object] 
 
 
 def _pairs(part: Part) -> list[ClipPair]:
-    """For the page: each caption's real clips beside the generated ones and what the judge called these, if it knows
-    the signs that were asked for."""
+    """For the page: the first real clip of each caption beside the generated ones, and what the judge called these if
+    it knows the signs that were asked for."""
     pairs = []
     for caption in sorted(set(part.captions)):
         own = [i for i, text in enumerate(part.captions) if text == caption]
@@ -181,7 +181,7 @@ def _pairs(part: Part) -> list[ClipPair]:
             ClipPair(
                 caption=caption,
                 part=part.name,
-                real=[clip for clip, text in zip(part.real, part.texts, strict=True) if text == caption][:1],
+                real=part.real[part.texts.index(caption)],
                 generated=[part.clips[i] for i in own],
                 named=[" ".join(part.answers[i]) for i in own] if part.judgement.judge.knows(caption) else [],
                 sign=" ".join(asked(caption).signs),

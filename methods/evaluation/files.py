@@ -67,5 +67,5 @@ def _make_room(folder: Path, names: list[str]) -> None:
 
 def _sheet(pairs: list[ClipPair]) -> Image.Image:
     """The first generated clip of each caption below the real one."""
-    rows = [("real", [pair.real[0] for pair in pairs]), ("generated", [pair.generated[0].frames for pair in pairs])]
+    rows = [("real", [pair.real for pair in pairs]), ("generated", [pair.generated[0].frames for pair in pairs])]
     return contact_sheet(rows, short_titles([pair.caption for pair in pairs]))

@@ -25,17 +25,6 @@ class ScoreRow:
     subject: str | None = None
 
 
-@dataclass(frozen=True)
-class FigureRow:
-    """Numbers of a part: of generated clips and of real ones, the one over the other; real clips that stand still."""
-
-    name: str
-    generated: str
-    real: str | None = None
-    ratio: str | None = None
-    frozen: str | None = None
-
-
 REAL = ScoreRow("recogniser.real", "recogniser on real clips")
 GENERATED = ScoreRow("recogniser.generated", "recogniser on generated clips", "the recogniser")
 SCORES = (
@@ -47,21 +36,23 @@ SCORES = (
 )
 
 SCORE_HEADER = ("right", "share", "95 % interval", "chance", "95 % of guessing")
-FIGURE_HEADER = ("generated", "real", "generated / real", "frozen real clips")
+ERROR_HEADER = ("denoising error", "this model", "mean clip")
 FIGURES = (
-    FigureRow("recogniser's share of its ceiling", "recogniser.share_of_ceiling"),
-    FigureRow("nearest real clip of the caption, dB PSNR", "retrieval_psnr_db"),
-    FigureRow("distance between captions, grey levels", "prompt_distance.between"),
-    FigureRow("distance within a caption, grey levels", "prompt_distance.within"),
-    FigureRow("prompt distance: the one over the other", "prompt_distance.ratio"),
-    FigureRow("amplitude of motion, grey levels", "motion.amplitude_generated", "motion.amplitude_real",
-              "motion.amplitude_ratio"),
-    FigureRow("moving pixels, dB PSNR", "motion.moving_psnr", frozen="motion.moving_psnr_frozen"),
-    FigureRow("the same of real clips, lightly blurred", "motion.moving_psnr_blurred"),
-    FigureRow("motion explained, mean of clips", "motion.explained"),
-    FigureRow("motion explained, worst clip", "motion.explained_worst"),
-    FigureRow("the same of real clips, lightly blurred, mean", "motion.explained_blurred"),
-)  # fmt: skip
+    ("recogniser's share of its ceiling", "recogniser.share_of_ceiling"),
+    ("nearest real clip of the caption, dB PSNR", "retrieval_psnr_db"),
+    ("distance between captions, grey levels", "prompt_distance.between"),
+    ("distance within a caption, grey levels", "prompt_distance.within"),
+    ("prompt distance: the one over the other", "prompt_distance.ratio"),
+    ("amplitude of motion, generated clips, grey levels", "motion.amplitude_generated"),
+    ("amplitude of motion, real clips, grey levels", "motion.amplitude_real"),
+    ("amplitude of motion: the one over the other", "motion.amplitude_ratio"),
+    ("moving pixels, dB PSNR", "motion.moving_psnr"),
+    ("the same of frozen real clips", "motion.moving_psnr_frozen"),
+    ("the same of real clips, lightly blurred", "motion.moving_psnr_blurred"),
+    ("motion explained, mean of clips", "motion.explained"),
+    ("motion explained, worst clip", "motion.explained_worst"),
+    ("the same of real clips, lightly blurred, mean", "motion.explained_blurred"),
+)  # name, way
 
 
 def look(report: Report | None, way: str) -> Any:
@@ -87,10 +78,12 @@ def measured_parts(report: Report) -> dict[str, Report]:
 
 
 def score_rows(part: Report) -> list[tuple[str, Report | None]]:
-    """(name, score) of every measure of a part, also of those that were not taken."""
+    """(name, score) of every measure of a part, also of those that were not taken, and of each noise level."""
     seen = look(part, "recogniser.real_trained_on") or 0.0
     remark = "" if not seen else " (trained on)" if seen == 1.0 else f" ({seen:.0%} trained on)"
-    return [(row.name + (remark if row is REAL else ""), look(part, row.way)) for row in SCORES]
+    rows = [(row.name + (remark if row is REAL else ""), look(part, row.way)) for row in SCORES]
+    by_level = levels(part.get("prompt_ranking_by_timestep"))
+    return rows + [(f"prompt ranking at t = {t} alone", score) for t, score in by_level]
 
 
 def score_cells(score: Report | None) -> list[str]:
@@ -102,10 +95,15 @@ def score_cells(score: Report | None) -> list[str]:
     return [right, f"{score['accuracy']:.3f}", interval, f"{score['chance']:.3f}", guessing]
 
 
-def figure_rows(part: Report) -> list[list[str]]:
-    """Every figure of a part: its name, and a cell for each of FIGURE_HEADER."""
-    ways = [(row.name, (row.generated, row.real, row.ratio, row.frozen)) for row in FIGURES]
-    return [[name, *("" if way is None else number(look(part, way)) for way in row)] for name, row in ways]
+def figure_rows(part: Report) -> list[tuple[str, str]]:
+    """(name, number) of every figure of a part."""
+    return [(name, number(look(part, way))) for name, way in FIGURES]
+
+
+def error_rows(report: Report) -> list[tuple[str, str, str]]:
+    """(noise level, number, number) under ERROR_HEADER."""
+    found = levels(report.get("denoising"))
+    return [(f"at t = {t}", *(number(level.get(key)) for key in ("error", "mean_clip_error"))) for t, level in found]
 
 
 def levels(by_timestep: Report | None) -> list[tuple[int, Report]]:

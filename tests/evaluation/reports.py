@@ -72,4 +72,4 @@ def generated(caption: str, index: int, *, num_frames: int = 4) -> GeneratedClip
 
 def pair(caption: str = "hello", where: str = "train", *, num: int = 2, num_frames: int = 4) -> ClipPair:
     clips = [generated(caption, index, num_frames=num_frames) for index in range(num)]
-    return ClipPair(caption, where, [moving_square(7, num_frames=num_frames)], clips, [caption, "water"][:num], caption)
+    return ClipPair(caption, where, moving_square(7, num_frames=num_frames), clips, [caption, "water"][:num], caption)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from methods.evaluation import measures
-from methods.evaluation.measures import FigureRow, ScoreRow, number
+from methods.evaluation.measures import ScoreRow, number
 from methods.evaluation.page import render
 from methods.evaluation.table import format_report
 from tests.evaluation.reports import report, score
@@ -22,7 +22,7 @@ def test_numbers_have_three_digits_or_are_whole(value: float | None, words: str)
 
 def test_a_new_row_of_scores_or_figures_is_one_line_for_page_and_table(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(measures, "SCORES", (*measures.SCORES, ScoreRow("hands.score", "names of hands")))
-    monkeypatch.setattr(measures, "FIGURES", (*measures.FIGURES, FigureRow("speed of hands", "hands.speed")))
+    monkeypatch.setattr(measures, "FIGURES", (*measures.FIGURES, ("speed of hands", "hands.speed")))
     whole = report()
     whole["parts"]["train"]["hands"] = {"score": score(31), "speed": 2.718}
     for text in (render(whole, []), format_report(whole)):
