@@ -16,7 +16,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """One line a file; damaged ones are listed with the reason."""
+    """One line a file; unusable ones are listed with the reason."""
     folder = config_of(args).CHECKPOINT_DIR
     from utils.checkpoints import listing as checkpoint_list
 

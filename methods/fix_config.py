@@ -39,8 +39,8 @@ def stored_config(path: Path) -> tuple[Config, tuple[str, ...]]:
     try:
         return checkpoint.config_of(checkpoint.load(path), path), ()
     except checkpoint.CheckpointError as error:
-        content = checkpoint.read_plain(path)  # raises if that is what is wrong
-        if "config" in content:
+        content, _ = checkpoint.read_plain(path)  # raises if that is what is wrong
+        if not isinstance(content, dict) or "config" in content:
             raise
         tables = [content[key] for key in ("model", "ema") if isinstance(content.get(key), dict)] or [content]
         tensors = {name: value for table in tables for name, value in table.items() if isinstance(value, Tensor)}

@@ -145,7 +145,7 @@ def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dic
         "format": FORMAT,
         "version": VERSION,
         "checkpoint": path_text(loaded.path),
-        "checkpoint_sha256": loaded.hash.sha256,
+        "checkpoint_sha256": loaded.sha256,
         "step": loaded.step,
         "data": path_text(data.folder),
         "seed": loaded.config.SEED,
@@ -167,7 +167,7 @@ def _blind(blind: LoadedModel | None, share: float | None) -> dict[str, object] 
     """Which text-blind model was a control."""
     if blind is None:
         return None
-    known = {"checkpoint": path_text(blind.path), "checkpoint_sha256": blind.hash.sha256, "step": blind.step}
+    known = {"checkpoint": path_text(blind.path), "checkpoint_sha256": blind.sha256, "step": blind.step}
     return {**known, "averaged_weights_initial_share": share}
 
 

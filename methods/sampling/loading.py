@@ -18,8 +18,6 @@ from models.encoder_files import TextEncoderError
 from models.text_encoder import TextEncoder
 from utils import runtime
 from utils.checkpoints import file as checkpoint
-from utils.checkpoints.file import load_hashed
-from utils.checkpoints.seal import UNSAVED, FileHash
 
 MOST_CLIPS = 8  # of a batch, where nobody says how many
 DEFAULT_PIXELS = 16 * 64 * 64  # of a clip of the default size, of which eight need 2.3 GiB beside the weights
@@ -44,7 +42,7 @@ class LoadedModel:
     config: Config
     step: int
     path: Path
-    hash: FileHash = UNSAVED
+    sha256: str = ""  # of the checkpoint; empty where the weights were never saved
     training_data: dict[str, int | str] = field(default_factory=dict)  # as ``dataset.data_identity``
     batch_size: int = 0  # clips, or prompts for a clip, in one forward; 0 becomes ``default_batch_size``
 
@@ -65,8 +63,8 @@ class LoadedModel:
             seed=request.seed,
             index=request.index,
             checkpoint=path_text(self.path),
-            checkpoint_sha256=self.hash.sha256,
-            checkpoint_sha256_of=self.hash.of,
+            checkpoint_sha256=self.sha256,
+            checkpoint_sha256_of="seal" if self.sha256 else "unsaved",
             step=self.step,
             experiment=config.EXPERIMENT_NAME,
             **sampling_settings(config),
@@ -116,7 +114,7 @@ def load_model(path: Path, overrides: dict[str, object] | None = None, *, batch_
         CheckpointError: the file cannot be used, or an override contradicts the model that it holds.
         TextEncoderError: the encoder cannot be loaded or is another one.
     """
-    content, file_hash = load_hashed(path)
+    content = checkpoint.load(path)
     stored = checkpoint.config_of(content, path)
     config = make_config("default", {**stored.to_dict(), **(overrides or {})})
     for key in model_keys(stored.MODEL_ARCHITECTURE):
@@ -132,7 +130,7 @@ def load_model(path: Path, overrides: dict[str, object] | None = None, *, batch_
     load_weights(model, {**content["model"], **(content["ema"] or {})}, path)
     model.autocast_dtype = dtype
     model.to(device).eval()
-    return LoadedModel(model, encoder, config, content["step"], path, file_hash, content["data"], batch_size)
+    return LoadedModel(model, encoder, config, content["step"], path, content["sha256"], content["data"], batch_size)
 
 
 def load_weights(model: Text2Sign, weights: dict[str, Tensor], path: Path) -> None:

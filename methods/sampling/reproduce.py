@@ -14,9 +14,8 @@ from methods.sampling.generate import GeneratedClip, generate
 from methods.sampling.loading import LoadedModel, load_model
 from methods.sampling.provenance import ENVIRONMENT, Provenance, ProvenanceError, Request
 from utils import runtime
-from utils.checkpoints.file import hash_of
+from utils.checkpoints import file as checkpoint
 from utils.checkpoints.listing import same_beside
-from utils.checkpoints.seal import FileHash
 
 PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # dtype -> MIXED_PRECISION
 
@@ -28,19 +27,20 @@ def check_weights(facts: Provenance, path: Path, clip: Path) -> None:
         CheckpointError: ``path`` is missing.
         ProvenanceError: other weights, or the clip's were never saved.
     """
-    wanted = FileHash(facts.checkpoint_sha256, facts.checkpoint_sha256_of)
-    if wanted.of == "unsaved":
+    wanted = facts.checkpoint_sha256
+    if not wanted:
         raise ProvenanceError(
             f"{clip} shows weights after step {facts.step:,} that were not saved, so nothing can make it again. "
             "Clips that python main.py sample writes can be."
         )
     gone = not path.is_file() and str(path) == facts.checkpoint
-    if gone or hash_of(path) != wanted:
-        found = "does not exist here" if gone else f"has others, of {_short(hash_of(path))}"
+    found = "" if gone else checkpoint.load(path, verify=False)["sha256"]
+    if found != wanted:
+        has = f"has others, of SHA-256 {found[:12]}..." if found else "does not exist here"
         beside = same_beside(path, wanted)
         cure = "Give the right file" if beside is None else f"{beside} has them"
         flag = f"--checkpoint {'PATH' if beside is None else shlex.quote(str(beside))}"
-        raise ProvenanceError(f"{clip} was made by weights of {_short(wanted)}; {path} {found}. {cure}: {flag}")
+        raise ProvenanceError(f"{clip} was made by weights of SHA-256 {wanted[:12]}...; {path} {has}. {cure}: {flag}")
 
 
 def load(facts: Provenance, path: Path, clip: Path) -> LoadedModel:
@@ -110,7 +110,3 @@ def difference(found: np.ndarray, wanted: np.ndarray) -> str:
         return "in its bytes and in no pixel: another program or version wrote the file"
     num_pixels = f"{np.count_nonzero(distance):,} of {distance.size:,} pixels"
     return f"in {num_pixels}, by at most {distance.max()} of 255 levels"
-
-
-def _short(found: FileHash) -> str:
-    return f"SHA-256 {found.sha256[:12]}..."

@@ -31,7 +31,7 @@ from methods.training.validation import FixedClips, FixedErrors
 from schedulers.training_schedules import ema_decay, ema_initial_share
 from utils import runtime
 from utils.checkpoints import file as checkpoint
-from utils.checkpoints.file import hash_at
+from utils.checkpoints.file import sha256_at
 from utils.files import FileError
 from utils.processes import world
 from utils.train_logger import Logger
@@ -123,7 +123,7 @@ class Report:
         if not self._is_due(step, "SAMPLE_EVERY_EPOCHS"):
             return
         path = checkpoint.latest_path(config)
-        loaded = LoadedModel(run.model, run.encoder, config, step, path, hash_at(path, step))
+        loaded = LoadedModel(run.model, run.encoder, config, step, path, sha256_at(path, step))
         try:
             with self._averaged_weights():
                 found = preview(loaded, run.data, self._pool, write=world().is_first)

@@ -66,7 +66,7 @@ def test_spaces_unicode_and_shell_signs_in_paths_are_only_characters(
     capsys.readouterr()
     assert main(["checkpoints", "--set", f"CHECKPOINT_DIR={place / 'checkpoints'}"]) == 0
     out = capsys.readouterr().out
-    assert out.count("tinyfusion") == 3 and str(latest) in out and "damaged" not in out
+    assert out.count("tinyfusion") == 3 and str(latest) in out and "unusable" not in out
     assert main(["sample", "--checkpoint", str(latest), "--text", "größe 手話", "--output", str(place / "out")]) == 0
     gif = Path(capsys.readouterr().out.strip())
     assert gif.is_file() and gif.parent == place / "out" and gif.name.isascii()

@@ -21,7 +21,6 @@ from methods.sampling.provenance import Request, file_name, file_stem
 from methods.sampling.queue import make_queue, work
 from models.text_encoder import TextEncoder
 from models.text_features import TextFeatures
-from utils.checkpoints.seal import FileHash
 from utils.processes import World
 
 
@@ -46,9 +45,7 @@ def test_a_requests_noise_depends_on_prompt_seed_and_index_and_on_nothing_else()
 
 def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(loaded: LoadedModel, tmp_path: Path) -> None:
     config = replace(loaded.config, ETA=0.5, GUIDANCE_SCALE=3.0, FPS=5, EXPERIMENT_NAME="other")
-    other = replace(
-        loaded, config=config, step=40, path=Path("here/it.pt"), hash=FileHash("ab" * 32, "file"), batch_size=2
-    )
+    other = replace(loaded, config=config, step=40, path=Path("here/it.pt"), sha256="ab" * 32, batch_size=2)
     requests = [Request("yes", 7), Request("gr\u00fc\u00df 'dich' \u2764", 7, 2), Request("no", 8)]
     clips = generate(other, requests)
     path = tmp_path / file_name(clips[1].facts)
@@ -59,7 +56,7 @@ def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(loaded: 
     num_tokens = other.encoder.encode([requests[1].prompt]).mask.shape[1]
     assert found == {
         "text2sign_clip": 1, "prompt": requests[1].prompt, "seed": 7, "index": 2, "step": 40, "experiment": "other",
-        "checkpoint": "here/it.pt", "checkpoint_sha256": "ab" * 32, "checkpoint_sha256_of": "file",
+        "checkpoint": "here/it.pt", "checkpoint_sha256": "ab" * 32, "checkpoint_sha256_of": "seal",
         "sampler": "ddim", "num_steps": 4, "eta": 0.5, "guidance_scale": 3.0, "fps": 5,
         "batch_size": 2, "batch_position": 1, "num_tokens": num_tokens, "frame_chunk_size": 2, "deterministic": False,
         "device": "cpu", "hardware": torch.backends.cpu.get_cpu_capability(), "precision": "float32", "num_threads": 1,

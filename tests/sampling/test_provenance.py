@@ -13,9 +13,9 @@ from config import VERSION
 from main import main
 from methods.sampling.provenance import ENVIRONMENT, KEY, Provenance, ProvenanceError, from_json, read
 from tests.conftest import command_settings, moving_square
-from utils.checkpoints.file import CheckpointError, hash_of
+from utils.checkpoints.file import CheckpointError, load
 from utils.checkpoints.listing import same_beside
-from utils.checkpoints.seal import LABEL, UNSAVED, FileHash
+from utils.checkpoints.seal import LABEL
 from utils.gif import read_comment, write_gif
 from utils.video import VideoError
 
@@ -55,7 +55,7 @@ def test_the_facts_come_back_from_a_gif_as_they_were(tmp_path: Path, prompt: str
 
 
 def test_weights_that_were_never_saved_have_no_hash(tmp_path: Path) -> None:
-    facts = replace(FACTS, checkpoint_sha256=UNSAVED.sha256, checkpoint_sha256_of=UNSAVED.of)
+    facts = replace(FACTS, checkpoint_sha256="", checkpoint_sha256_of="unsaved")
     assert from_json(facts.to_json(), tmp_path) == facts
 
 
@@ -159,11 +159,9 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 def test_a_sealed_file_is_known_by_its_seal_and_another_not_at_all(trained_checkpoint: Path, tmp_path: Path) -> None:
     data = trained_checkpoint.read_bytes()
-    sealed = hash_of(trained_checkpoint)
-    assert sealed == FileHash(data[-64:].decode(), "seal") and data[:-64].endswith(LABEL)
+    sealed = load(trained_checkpoint)["sha256"]
+    assert sealed == data[-64:].decode() and data[:-64].endswith(LABEL)
     (tmp_path / "plain.pt").write_bytes(b"abc")
-    with pytest.raises(CheckpointError, match="the checksum at its end is missing"):
-        hash_of(tmp_path / "plain.pt")
     assert same_beside(tmp_path / "plain.pt", sealed) is None
     for name in ("a.pt", "b.pt"):
         (tmp_path / name).write_bytes(data)
@@ -173,7 +171,7 @@ def test_a_sealed_file_is_known_by_its_seal_and_another_not_at_all(trained_check
 @pytest.mark.parametrize("name", ["none.pt", "."])
 def test_no_file_has_no_hash(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match="See what there is: python main.py checkpoints"):
-        hash_of(tmp_path / name)
+        load(tmp_path / name, verify=False)
 
 
 def test_previews_name_the_state_that_was_saved_at_their_step_or_none(here: Path, clips_folder: Path) -> None:
@@ -183,5 +181,5 @@ def test_previews_name_the_state_that_was_saved_at_their_step_or_none(here: Path
     found = {facts.step: facts for facts in map(read, sorted(here.rglob("previews/*.gif")))}
     assert {step: facts.checkpoint_sha256_of for step, facts in found.items()} == {4: "unsaved", 8: "seal"}
     latest = here / "checkpoints" / "debug" / "latest_checkpoint.pt"
-    assert found[8].checkpoint_sha256 == hash_of(latest).sha256
+    assert found[8].checkpoint_sha256 == load(latest)["sha256"]
     assert found[8].checkpoint == str(latest)

@@ -20,7 +20,6 @@ from methods.sampling.provenance import Provenance, read
 from methods.sampling.reproduce import difference
 from tests.conftest import files_below, moving_square
 from utils.checkpoints import file as checkpoint
-from utils.checkpoints.file import hash_of
 from utils.gif import read_gif, write_gif
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +108,7 @@ def test_a_clip_comes_again_where_a_rounding_would_become_another_clip(
 
 
 def test_a_preview_of_training_comes_again(trained_run: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    latest = hash_of(trained_run / "checkpoints" / "debug" / "latest_checkpoint.pt").sha256
+    latest = checkpoint.load(trained_run / "checkpoints" / "debug" / "latest_checkpoint.pt")["sha256"]
     previews = [path for path in trained_run.rglob("previews/*.gif") if read(path).checkpoint_sha256 == latest]
     assert previews
     for path in previews:
@@ -204,7 +203,7 @@ MISTAKES = {
     "no file": (["none.gif"], {}, "none.gif cannot be read: No such file or directory; wanted a GIF"),
     "onto itself": (["clip.gif", "--output", "./clip.gif"], {}, "--output clip.gif is the clip itself"),
     "onto a folder": (["clip.gif", "--output", "."], {}, "--output . is a folder; wanted a file"),
-    "no checkpoint": (["clip.gif", "--checkpoint", "none.pt"], {}, "none.pt cannot be read (No such file"),
+    "no checkpoint": (["clip.gif", "--checkpoint", "none.pt"], {}, "none.pt does not exist. See what there is"),
     "never saved": (
         ["clip.gif"], {"checkpoint_sha256": "", "checkpoint_sha256_of": "unsaved"}, "that were not saved",
     ),
@@ -236,7 +235,7 @@ def test_other_weights_at_the_same_path_are_refused_and_the_right_ones_beside_th
     content["step"] += 1
     checkpoint.save(here / "latest.pt", content)
     assert main(["reproduce", "clip.gif"]) == 2
-    wanted, found = (hash_of(path).sha256[:12] for path in (trained_checkpoint, here / "latest.pt"))
+    wanted, found = (checkpoint.load(path)["sha256"][:12] for path in (trained_checkpoint, here / "latest.pt"))
     line = capsys.readouterr().err
     assert line.startswith(f"error: clip.gif was made by weights of SHA-256 {wanted}...; latest.pt has others, of ")
     assert f"SHA-256 {found}.... Give the right file: --checkpoint PATH\n" in line

@@ -150,11 +150,11 @@ def test_the_table_shows_every_fact_in_aligned_columns_and_the_reason_of_damage(
     assert len(lines) == 4
     at = lines[0].index("architecture")
     shown = [line[at:].split("  ")[0] for line in lines[1:]]
-    assert sorted(shown) == ["damaged", "tinyfusion DiT-XXS/8", "tinyfusion DiT-XXS/8"]
+    assert sorted(shown) == ["tinyfusion DiT-XXS/8", "tinyfusion DiT-XXS/8", "unusable"]
     sound = next(line for line in lines if line.startswith("first run"))
     assert sound.split()[2:5] == ["1,234", "3", "0.2500"] and sound.endswith("first run/latest_checkpoint.pt")
-    damaged = next(line for line in lines if "damaged" in line)
-    assert "b/z.pt cannot be read as a checkpoint: File is not a zip file." in damaged
+    unusable = next(line for line in lines if "unusable" in line)
+    assert "b/z.pt cannot be read as a checkpoint: File is not a zip file." in unusable
 
 
 def test_json_holds_the_same_facts_for_machines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,9 +168,9 @@ def test_json_holds_the_same_facts_for_machines(here: Path, capsys: pytest.Captu
     assert sound == {
         "path": "checkpoints/ü b/a.pt", "experiment": "ü b", "size_bytes": path.stat().st_size, "modified": 1e9,
         "step": 1234, "epoch": 3, "validation_loss": 0.25, "architecture": "tinyfusion DiT-XXS/8",
-        "damaged": False, "problem": "",
+        "problem": "",
     }  # fmt: skip
-    assert broken["damaged"] and broken["step"] is None and "cannot be read" in broken["problem"]
+    assert broken["step"] is None and "cannot be read" in broken["problem"]
 
 
 def test_listing_reads_the_description_and_verify_every_byte(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,12 +178,12 @@ def test_listing_reads_the_description_and_verify_every_byte(here: Path, capsys:
     data = bytearray(path.read_bytes())
     data[data.index(b"\x00\x00\x80\x3f\x00\x00\x00\x40")] ^= 1  # in the tensor: 1.0, 2.0
     path.write_bytes(data)
-    assert main(["checkpoints"]) == 0 and "damaged" not in capsys.readouterr().out
+    assert main(["checkpoints"]) == 0 and "unusable" not in capsys.readouterr().out
     assert main(["checkpoints", "--verify"]) == 0
-    assert "damaged" in (out := capsys.readouterr().out) and "does not fit its own SHA-256" in out
+    assert "unusable" in (out := capsys.readouterr().out) and "does not fit its own SHA-256" in out
     data[data.index(b"tinyfusion")] ^= 1  # in the description
     path.write_bytes(data)
-    assert main(["checkpoints"]) == 0 and "damaged" in capsys.readouterr().out
+    assert main(["checkpoints"]) == 0 and "unusable" in capsys.readouterr().out
 
 
 def test_listing_takes_no_time_that_grows_with_the_tensors(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_sound_file_is_summarised_and_a_damaged_one_listed_with_its_problem(tm
     assert found.size_bytes == (tmp_path / "a.pt").stat().st_size
     (tmp_path / "b.pt").write_bytes(b"junk")
     found = checkpoint_list.summarise(tmp_path / "b.pt")
-    assert found.step is None and found.damaged and "cannot be read" in found.problem and found.size_bytes == 4
+    assert found.step is None and "cannot be read" in found.problem and found.size_bytes == 4
 
 
 def test_a_file_with_a_foreign_config_is_listed_too(tmp_path: Path) -> None:

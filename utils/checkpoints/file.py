@@ -4,8 +4,7 @@ A checkpoint is one dictionary of tensors and plain JSON types (``FIELDS``), rea
 opening a stranger's file runs no code. Whenever the process dies, ``latest_checkpoint.pt`` is a whole file, the
 old one or the new (``utils/files.py``).
 
-``load`` reads every byte and vouches for it (``utils/checkpoints/seal.py``) and for every number; ``peek`` reads the
-description alone, milliseconds for a file of any size, and leaves the tensors on disk.
+``load`` reads every byte and vouches for it (``utils/checkpoints/seal.py``) and for every number.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 from config import Config, ConfigError, UserError, differences, from_dict, model_keys
-from utils.checkpoints.seal import UNREADABLE, UNSAVED, FileHash, SealedFile, check_bytes, check_structure, seal_of
+from utils.checkpoints.seal import UNREADABLE, SealedFile, check_bytes, check_structure, stated_sha256
 from utils.files import replacing
 
 FORMAT_VERSION = 2
@@ -45,15 +44,10 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 }
 OTHERS = "Use another: python main.py checkpoints"
 WHERE = "See what there is: python main.py checkpoints"
-NO_SEAL = "the checksum at its end is missing"
 
 
 class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, foreign, or made for another model."""
-
-
-class DamagedCheckpointError(CheckpointError):
-    """A file that is not, or no longer, what Text2Sign wrote."""
 
 
 def latest_path(config: Config) -> Path:
@@ -75,7 +69,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
     Raises:
         CheckpointError: NaN or infinity in it, no space, no permission; what stood at ``path`` is untouched.
     """
-    assert set(content) == set(FIELDS), set(content) ^ set(FIELDS)
+    content = {field: content[field] for field in FIELDS}
     broken = find_broken(content)
     if broken:
         raise CheckpointError(
@@ -146,98 +140,60 @@ def _gib(size: int) -> str:
 # ---- Reading --------------------------------------------------------------------------------------------------------
 
 
-def load(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; nothing in the file is executed, every byte and every number is checked.
+def load(path: str | Path, *, verify: bool = True) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, executing nothing; beside ``FIELDS`` it has "sha256", which tells weights apart.
+
+    Every byte and every number is checked. Without ``verify`` the tensors stay on disk, so that any size takes
+    milliseconds, and a byte that changed in them goes unnoticed.
 
     Raises:
         CheckpointError: missing, damaged, no checkpoint of ours, of another format, or with NaN or infinity in it.
     """
-    return load_hashed(Path(path))[0]
+    path = Path(path)
+    content, sha256 = read_plain(path, verify=verify)
+    _check_fields(content, path)
+    if not sha256:
+        raise _damaged(path, "the checksum at its end is missing")
+    broken = find_broken(content) if verify else ""
+    if broken:
+        raise CheckpointError(f"{path} is of no use: {broken}. {OTHERS}")
+    return {**content, "sha256": sha256}
 
 
-def load_hashed(path: Path) -> tuple[dict[str, Any], FileHash]:
-    """``load``, and the hash of that very file: one that was replaced in between is read again.
+def read_plain(path: Path, *, verify: bool = True) -> tuple[Any, str]:
+    """Tensors and plain values of a file that need not be a whole checkpoint, and its seal, empty where it has none.
 
-    Raises:
-        CheckpointError: as ``load``.
-    """
-    while True:
-        content, found = _read(path, every_byte=True)
-        if hash_of(path) == found:
-            return content, found
-
-
-def peek(path: str | Path) -> dict[str, Any]:
-    """As ``load``, at once and without a look at the tensors: a byte that changed in them goes unnoticed.
+    One that is replaced meanwhile is read again.
 
     Raises:
-        CheckpointError: missing, truncated, damaged outside of tensors, no checkpoint of ours, of another format.
+        CheckpointError: missing or damaged.
     """
-    return _read(Path(path), every_byte=False)[0]
-
-
-def hash_of(path: Path) -> FileHash:
-    """Which weights a file holds, as a written clip remembers it: what its seal says, without a look at the rest.
-
-    Raises:
-        CheckpointError: missing, unreadable, or not sealed.
-    """
-    try:
-        found = seal_of(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}). {WHERE}") from error
-    if found is None:
-        raise _damaged(path, NO_SEAL)
-    return found
-
-
-def hash_at(path: Path, step: int) -> FileHash:
-    """The hash of ``path`` if it holds the state after ``step``, else ``UNSAVED``."""
-    try:
-        return hash_of(path) if peek(path)["step"] == step else UNSAVED
-    except CheckpointError:
-        return UNSAVED
-
-
-def read_plain(path: Path) -> dict[str, Any]:
-    """Tensors and plain values of a file that need not be a whole checkpoint; every byte is checked, nothing executed.
-
-    Raises:
-        CheckpointError: missing or damaged, or no dictionary.
-    """
-    content, _ = _open(path, every_byte=True)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no dictionary of tensors. {OTHERS}")
-    return content
-
-
-def _open(path: Path, *, every_byte: bool) -> tuple[Any, FileHash | None]:
-    """What the file holds, and its seal, if it has one."""
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist. {WHERE}")
     try:
-        seal = seal_of(path)
-        check_structure(path)
-        if every_byte:
-            check_bytes(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True), seal
+        while True:
+            sha256 = stated_sha256(path)
+            check_structure(path)
+            if verify:
+                check_bytes(path)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            if stated_sha256(path) == sha256:
+                return content, sha256
     except (*UNREADABLE, pickle.UnpicklingError, LookupError, TypeError, AttributeError) as error:
         raise _damaged(path, _first_line(error)) from error
 
 
-def _read(path: Path, *, every_byte: bool) -> tuple[dict[str, Any], FileHash]:
-    content, seal = _open(path, every_byte=every_byte)
-    _check_fields(content, path)
-    if seal is None:
-        raise _damaged(path, NO_SEAL)
-    broken = find_broken(content) if every_byte else ""
-    if broken:
-        raise DamagedCheckpointError(f"{path} is of no use: {broken}. {OTHERS}")
-    return content, seal
+def sha256_at(path: Path, step: int) -> str:
+    """The SHA-256 of ``path`` if it holds the state after ``step``, else nothing."""
+    try:
+        content = load(path, verify=False)
+    except CheckpointError:
+        return ""
+    return content["sha256"] if content["step"] == step else ""
 
 
-def _damaged(path: Path, reason: str) -> DamagedCheckpointError:
-    return DamagedCheckpointError(f"{path} cannot be read as a checkpoint: {reason}. {OTHERS}")
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path} cannot be read as a checkpoint: {reason}. {OTHERS}")
 
 
 def _check_fields(content: Any, path: Path) -> None:
@@ -252,7 +208,7 @@ def _check_fields(content: Any, path: Path) -> None:
         missing = ["the settings of its model"]
     if missing:
         found = f"{path} lacks {', '.join(missing)}"
-        raise DamagedCheckpointError(f"{found}; it was not written by Text2Sign or is damaged. {OTHERS}")
+        raise CheckpointError(f"{found}; it was not written by Text2Sign or is damaged. {OTHERS}")
 
 
 def find_broken(content: dict[str, Any]) -> str:

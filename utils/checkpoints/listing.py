@@ -16,17 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from config import Config
-from utils.checkpoints.file import (
-    CheckpointError,
-    DamagedCheckpointError,
-    config_of,
-    epoch_path,
-    latest_path,
-    link,
-    load,
-    peek,
-)
-from utils.checkpoints.seal import FileHash, seal_of
+from utils.checkpoints.file import CheckpointError, config_of, epoch_path, latest_path, link, load
+from utils.checkpoints.seal import stated_sha256
 
 BEST = "best_checkpoint.pt"
 VALIDATED_BY = ("SPLIT_SEED", "NUM_VALIDATION_CLIPS")  # settings that choose the clips of a validation
@@ -54,11 +45,11 @@ def existing(config: Config) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def same_beside(path: Path, wanted: FileHash) -> Path | None:
-    """Another sealed checkpoint of the folder of ``path`` that holds the weights ``wanted``, if there is one."""
+def same_beside(path: Path, sha256: str) -> Path | None:
+    """Another checkpoint of the folder of ``path`` that holds the weights of that hash, if there is one."""
     for other in sorted(path.parent.glob("*.pt")):
         with contextlib.suppress(OSError):
-            if seal_of(other) == wanted:
+            if stated_sha256(other) == sha256:
                 return other
     return None
 
@@ -73,7 +64,7 @@ def keep(config: Config) -> None:
     """
     latest = latest_path(config)
     try:
-        content = peek(latest)
+        content = load(latest, verify=False)
     except CheckpointError:
         return
     epoch = content["epoch"]
@@ -100,7 +91,7 @@ def _rival(content: dict[str, Any], best: Path) -> tuple[float, str]:
     if not best.is_file():
         return math.inf, ""
     try:
-        before = peek(best)
+        before = load(best, verify=False)
     except CheckpointError as error:
         return math.inf, str(error)
     chosen = [{key: state["config"].get(key) for key in VALIDATED_BY} for state in (before, content)]
@@ -134,12 +125,11 @@ class CheckpointSummary:
     epoch: int | None = None
     validation_loss: float | None = None
     architecture: str = ""
-    damaged: bool = False  # or else unusable here: another version's, another program's
     problem: str = ""
 
 
 def summarise(path: Path, *, verify: bool = False) -> CheckpointSummary:
-    """Describe a file; a damaged one with its problem.
+    """Describe a file; an unusable one with its problem.
 
     What is read is the description and its checksum; ``verify`` reads every byte and number, as loading does.
 
@@ -149,11 +139,11 @@ def summarise(path: Path, *, verify: bool = False) -> CheckpointSummary:
     stat = path.stat()
     place = (path, path.parent.name, stat.st_size, stat.st_mtime)
     try:
-        content = load(path) if verify else peek(path)
+        content = load(path, verify=verify)
         config = config_of(content, path)
     except CheckpointError as error:
         path.stat()  # what is gone has no problem
-        return CheckpointSummary(*place, damaged=isinstance(error, DamagedCheckpointError), problem=str(error))
+        return CheckpointSummary(*place, problem=str(error))
     facts = (content["step"], content["epoch"], content["validation_loss"])
     return CheckpointSummary(*place, *facts, config.MODEL_NAME)
 
@@ -169,12 +159,12 @@ def find(folder: str | Path, *, verify: bool = False) -> list[CheckpointSummary]
 
 
 def table(found: list[CheckpointSummary]) -> str:
-    """For people: a line a file, damaged ones with the reason."""
+    """For people: a line a file, unusable ones with the reason."""
     rows = [("experiment", "step", "epoch", "val loss", "size", "age", "architecture", "path")]
     for one in found:
         loss = "-" if one.validation_loss is None else f"{one.validation_loss:.4f}"
         numbers = ("-", "-", "-") if one.problem else (f"{one.step:,}", f"{one.epoch:,}", loss)
-        size, what = f"{one.size_bytes / 2**20:.1f} MiB", "damaged" if one.damaged else one.architecture or "unusable"
+        size, what = f"{one.size_bytes / 2**20:.1f} MiB", one.architecture or "unusable"
         rows.append((one.experiment, *numbers, size, age(one.modified), what, one.problem or str(one.path)))
     columns = []
     for index, column in enumerate(zip(*rows, strict=True)):

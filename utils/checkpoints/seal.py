@@ -20,7 +20,6 @@ import pickletools
 import re
 import struct
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,17 +37,6 @@ COMMENT_LENGTH = struct.Struct("<H")  # the last field of a zip, before the comm
 CHUNK_BYTES = 2**20
 PLAIN_NAMES = re.compile(r"torch\._utils _rebuild_tensor_v2|collections OrderedDict|torch \w+Storage")
 """``module name`` of all that the pickle of tensors, dictionaries, lists and JSON types refers to."""
-
-
-@dataclass(frozen=True)
-class FileHash:
-    """The ``sha256`` that tells weights apart, and what it is of: the "seal" in their file, or nothing, "unsaved"."""
-
-    sha256: str  # 64 hexadecimal digits
-    of: str
-
-
-UNSAVED = FileHash("", "unsaved")  # weights of a run between two checkpoints
 
 
 class SealedFile:
@@ -71,11 +59,14 @@ class SealedFile:
         self._file.write(COMMENT_LENGTH.pack(SEAL_BYTES) + LABEL + self._digest.hexdigest().encode())
 
 
-def seal_of(path: Path) -> FileHash | None:
-    """The stated digest of a sealed file; None of another one."""
+def stated_sha256(path: Path) -> str:
+    """The 64 digits in the seal at the end of ``path``; empty where there is no seal."""
+    length = COMMENT_LENGTH.size + SEAL_BYTES
     with open(path, "rb") as file:
-        stated = _stated_digest(file)
-    return FileHash(stated, "seal") if stated else None
+        file.seek(max(0, file.seek(0, os.SEEK_END) - length))
+        tail = file.read(length)
+    start = COMMENT_LENGTH.pack(SEAL_BYTES) + LABEL
+    return tail.removeprefix(start).decode("ascii", "replace") if tail.startswith(start) else ""
 
 
 def check_bytes(path: Path) -> None:
@@ -84,15 +75,14 @@ def check_bytes(path: Path) -> None:
     Raises:
         ValueError: a byte has changed since the file was written.
     """
-    with open(path, "rb") as file:
-        stated = _stated_digest(file)
-        if stated is None:
-            with zipfile.ZipFile(file) as archive:
-                broken = archive.testzip()
-            if broken:
-                raise ValueError(f"its record {broken} does not fit its CRC-32; a byte of it has changed")
-        elif _digest(file) != stated:
-            raise ValueError("it does not fit its own SHA-256; a byte of it has changed")
+    stated = stated_sha256(path)
+    if not stated:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken:
+            raise ValueError(f"its record {broken} does not fit its CRC-32; a byte of it has changed")
+    elif _digest(path) != stated:
+        raise ValueError("it does not fit its own SHA-256; a byte of it has changed")
 
 
 def check_structure(path: Path) -> None:
@@ -118,28 +108,14 @@ def check_structure(path: Path) -> None:
             raise ValueError(f"it asks for {_shown(argument)}; wanted tensors and plain values, nothing was run")
 
 
-def _stated_digest(file: BinaryIO) -> str | None:
-    """The 64 digits in the seal at the end of ``file``; None where there is no seal."""
-    length = COMMENT_LENGTH.size + SEAL_BYTES
-    if file.seek(0, os.SEEK_END) < length:
-        return None
-    file.seek(-length, os.SEEK_END)
-    tail = file.read(length)
-    start = COMMENT_LENGTH.pack(SEAL_BYTES) + LABEL
-    return tail.removeprefix(start).decode("ascii", "replace") if tail.startswith(start) else None
-
-
-def _digest(file: BinaryIO) -> str:
+def _digest(path: Path) -> str:
     """SHA-256 of what torch wrote: all before the seal, ended by the length of an empty comment."""
-    left = file.seek(0, os.SEEK_END) - SEAL_BYTES - COMMENT_LENGTH.size
-    file.seek(0)
     digest = hashlib.sha256()
-    while left:
-        chunk = file.read(min(left, CHUNK_BYTES))
-        if not chunk:
-            raise EOFError("it became shorter while it was read")
-        digest.update(chunk)
-        left -= len(chunk)
+    with open(path, "rb") as file:
+        left = os.fstat(file.fileno()).st_size - SEAL_BYTES - COMMENT_LENGTH.size
+        while chunk := file.read(min(left, CHUNK_BYTES)):
+            digest.update(chunk)
+            left -= len(chunk)
     digest.update(COMMENT_LENGTH.pack(0))
     return digest.hexdigest()
 
