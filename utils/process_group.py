@@ -84,20 +84,24 @@ def together(action: Callable[[], T]) -> T:
     Raises:
         UserError: that of the first process that has one, by all of them, so that none waits for one that has ended.
     """
-    result, error = _attempt(action)
-    _agree(error)
+    result = failure = None
+    try:
+        result = action()
+    except UserError as error:
+        failure = error
+    _agree(failure)
     return result
 
 
 def in_turn(action: Callable[[], T]) -> T:
     """As ``together``, but the first process of each machine does it before the others: what it leaves, they find."""
-    if world().local_rank == 0:
-        result, error = _attempt(action)
-        _agree(error)
+    is_first = world().local_rank == 0
+    if not is_first:
         _agree(None)
-        return result
-    _agree(None)
-    return together(action)
+    result = together(action)
+    if is_first:
+        _agree(None)
+    return result
 
 
 def on_first(action: Callable[[], object]) -> None:
@@ -119,13 +123,6 @@ def add(tensor: Tensor) -> Tensor:
     if world().size > 1:
         dist.all_reduce(tensor)
     return tensor
-
-
-def _attempt(action: Callable[[], T]) -> tuple[T | None, UserError | None]:
-    try:
-        return action(), None
-    except UserError as error:
-        return None, error
 
 
 def _agree(error: UserError | None) -> None:
