@@ -33,6 +33,11 @@ def shift_noise(alphas_cumprod: Tensor, noise_shift: float) -> Tensor:
     return alphas_cumprod / (alphas_cumprod + noise_shift**2 * (1 - alphas_cumprod))
 
 
+def log_snr(alphas_cumprod: Tensor) -> Tensor:
+    """ln(alpha^2 / sigma^2) (Kingma et al. 2021, section 3.1)."""
+    return torch.log(alphas_cumprod) - torch.log1p(-alphas_cumprod)
+
+
 ALPHAS_CUMPROD = {"cosine": cosine_alphas_cumprod, "linear": linear_alphas_cumprod}
 
 
@@ -79,7 +84,7 @@ class NoiseSchedule(torch.nn.Module):
 
     def log_snr(self) -> Tensor:
         """ln(alpha^2 / sigma^2), (T,) float64, falling."""
-        return torch.log(self.exact) - torch.log1p(-self.exact)
+        return log_snr(self.exact)
 
     def _at(self, table: Tensor, t: Tensor, like: Tensor) -> Tensor:
         return table[t].view(-1, *[1] * (like.dim() - 1))

@@ -3,7 +3,7 @@
 One model, in parts that a wrapper can drive: whatever depends only on the clip (timestep embedding, adaLN modulation)
 comes apart from whatever depends on the tokens, so that a video needs it once per clip and not once per frame. State
 dict names and shapes are the published ones, so that published weights load key for key (``weights.py``).
-Written from the papers. Imports ``config``, torch and ``models.layers`` only.
+Written from the papers. Imports torch and ``models.layers`` only.
 
 Example::
 
@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from config import ConfigError
 from models.layers.modulation import LAYER_NORM_EPS, FinalLayer, Modulated, TimestepEmbedder, modulate
 from models.layers.positions import sincos_positions
 from models.layers.vit import mlp, patch_embedding, self_attention
@@ -49,19 +48,15 @@ class DiTShape(NamedTuple):
 
 
 def parse_variant(variant: str) -> DiTShape:
-    """``"DiT-D14/2"`` -> ``DiTShape(14, 1152, 16, 2, True)``.
+    """``"DiT-D14/2"`` -> ``DiTShape(14, 1152, 16, 2, True)``; the config has seen to it that there is such a one."""
+    name, patch_size = variant.removeprefix("DiT-").split("/")
+    return DiTShape(*VARIANTS[name], int(patch_size), published=name not in OURS)
 
-    Raises:
-        ConfigError: not of the form DiT-NAME/PATCH with a known name and patch size.
-    """
-    for name, shape in VARIANTS.items():
-        for patch_size in PATCH_SIZES:
-            if variant == f"DiT-{name}/{patch_size}":
-                return DiTShape(*shape, patch_size, published=name not in OURS)
-    raise ConfigError(
-        f"TINYFUSION_VARIANT={variant!r} is unknown; wanted DiT-NAME/PATCH with NAME one of {', '.join(VARIANTS)} "
-        f"and PATCH one of {', '.join(map(str, PATCH_SIZES))}."
-    )
+
+def variant_of(depth: int, width: int, patch_size: int) -> str | None:
+    """The name of these sizes, ``patch_size`` in px; None if none has them."""
+    names = [name for name, sizes in VARIANTS.items() if sizes[:2] == (depth, width) and patch_size in PATCH_SIZES]
+    return f"DiT-{names[0]}/{patch_size}" if names else None
 
 
 class LabelEmbedder(nn.Module):

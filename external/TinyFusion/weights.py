@@ -13,7 +13,7 @@ A published model is also conditioned on a class, c = t_embedder(t) + y_embedder
 last row of its class table stands for a dropped label. A model of ours has no classes, so that row, a constant, moves
 into the last bias of the timestep embedding, and what is loaded is the published unconditional model.
 
-Imports ``config``, torch and ``dit`` only.
+Imports ``config``, torch, the noise schedules and ``dit`` only.
 
 Example::
 
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,8 @@ import torch
 from torch import Tensor
 
 from config import UserError
-from external.TinyFusion.dit import PATCH_SIZES, VARIANTS, DiT
+from external.TinyFusion.dit import DiT, variant_of
+from schedulers.noise_schedulers import linear_alphas_cumprod, log_snr
 
 LATENT_CHANNELS = 4
 RGB_CHANNELS = 3
@@ -45,9 +46,7 @@ CLASS_TABLE = "y_embedder.embedding_table.weight"
 PUBLISHED_CLASS_ROWS = 1001  # ImageNet's classes, then the null class of dropped labels
 NULL_CLASS_HOME = "t_embedder.mlp.2.bias"  # where the null class goes in a model without classes
 
-PUBLISHED_TIMESTEPS = 1000
-PUBLISHED_BETAS = (1e-4, 0.02)  # first and last, linear between (Ho et al. 2020, section 4)
-ZIP_MAGIC = b"PK\x03\x04"
+PUBLISHED_TIMESTEPS = 1000  # of linear betas
 NAMED_IN_REPORT = 8  # lists up to this long are written out
 
 
@@ -64,17 +63,13 @@ class LoadReport:
     newly_initialised: tuple[str, ...]  # in the model only; ``load_published`` leaves none, a wrapper adds its own
     ignored: tuple[str, ...]  # in the file and without any trace in the model; ``load_published`` leaves none
 
-    def lines(self) -> list[str]:
-        """One line per list: its length, and its names if they are few."""
-        return [_report_line(name.replace("_", " "), names) for name, names in vars(self).items()]
-
     def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-
-def _report_line(title: str, names: tuple[str, ...]) -> str:
-    few = f": {', '.join(names)}" if 0 < len(names) <= NAMED_IN_REPORT else ""
-    return f"{title} {len(names)}{few}"
+        """A line for each list: its length, and its names if they are few."""
+        lines = []
+        for title, names in vars(self).items():
+            few = f": {', '.join(names)}" if 0 < len(names) <= NAMED_IN_REPORT else ""
+            lines.append(f"{title.replace('_', ' ')} {len(names)}{few}")
+        return "\n".join(lines)
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------
@@ -83,8 +78,8 @@ def _report_line(title: str, names: tuple[str, ...]) -> str:
 def read_published(path: Path) -> dict[str, Tensor]:
     """Name -> tensor of a published file, on the CPU, memory-mapped where the format allows it.
 
-    The file holds tensors by name, or such a table under ``ema`` (preferred: published results are
-    those of the averaged weights) or ``model``. A ``module.`` prefix is removed. Nothing in the file is executed.
+    The file holds tensors by name, or such a table under ``ema`` (preferred: published results are those of the
+    averaged weights) or ``model``. Nothing in the file is executed.
 
     Raises:
         WeightsError: no file, truncated, asks to run code, or holds something else.
@@ -94,44 +89,24 @@ def read_published(path: Path) -> dict[str, Tensor]:
             f"{path} is no file; wanted published DiT weights. See pretrained/README.md for where to get them, or "
             "train without: --set TINYFUSION_INIT=scratch"
         )
-    return _tensor_table(_load(path), path)
-
-
-def _load(path: Path) -> object:
-    """The content of a file written by ``torch.save``, from tensors, plain containers and argparse.Namespace alone."""
-    zipped = False
     try:
-        with path.open("rb") as file:
-            zipped = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
         # DiT's training script saves its command line beside the weights; a Namespace only holds attributes.
         with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch.load has a dozen types for foreign bytes, and all are the same user's mistake
-        foreign = zipped and isinstance(error, pickle.UnpicklingError)
-        found = "holds Python objects other than tensors, and none was loaded" if foreign else "is truncated or foreign"
         raise WeightsError(
-            f"{path} ({path.stat().st_size:,} bytes) {found}; wanted a PyTorch file of tensors as published. "
-            "Download it again: pretrained/README.md."
+            f"{path} ({path.stat().st_size:,} bytes) is truncated or foreign; wanted a PyTorch file of tensors alone, "
+            "as published. Download it again: pretrained/README.md."
         ) from error
-
-
-def _tensor_table(content: object, path: Path) -> dict[str, Tensor]:
-    """The table of tensors in ``content``, under their names in a DiT."""
     table = content
     if isinstance(content, Mapping):
         table = next((content[key] for key in ("ema", "model") if key in content), content)
     if not (isinstance(table, Mapping) and table and all(isinstance(value, Tensor) for value in table.values())):
-        found = type(table).__name__
-        if isinstance(table, Mapping):
-            found = f"a table of {', '.join(map(str, list(table)[:5])) or 'nothing'}"
         raise WeightsError(
-            f"{path} holds {found}; wanted tensors by name, or such a table under 'ema' or 'model'. "
+            f"{path} holds no tensors by name; wanted them so, or as a table under 'ema' or 'model'. "
             "Use a file as published: pretrained/README.md."
         )
-    weights = {str(name).removeprefix("module."): value for name, value in table.items()}
-    if len(weights) != len(table):
-        raise WeightsError(f"{path} holds names both with and without 'module.'; wanted one. Use a file as published.")
-    return weights
+    return {str(name): value for name, value in table.items()}
 
 
 # ---- Loading --------------------------------------------------------------------------------------------------------
@@ -172,29 +147,19 @@ def load_published(dit: DiT, weights: Mapping[str, Tensor], *, source: str = "Th
 
 def _check_architecture(dit: DiT, weights: Mapping[str, Tensor], source: str) -> None:
     """Depth, width and patch size first: their error says more than the name of the first tensor that differs."""
-    patch_embedding = weights.get("x_embedder.proj.weight")
-    if patch_embedding is None or patch_embedding.ndim != 4:
+    embedding = weights.get("x_embedder.proj.weight")
+    if embedding is None or embedding.ndim != 4:
         raise WeightsError(f"{source} has no 4-D x_embedder.proj.weight; wanted DiT weights. See pretrained/README.md.")
     depth = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
-    found = (depth, patch_embedding.shape[0], patch_embedding.shape[3])
-    wanted = (len(dit.blocks), dit.hidden_size, dit.patch_size)
-    if found == wanted:
-        return
-    fitting, ours = _variant_name(*found), _variant_name(*wanted)
-    raise WeightsError(
-        f"{source} holds {_architecture(*found)}; {f'TINYFUSION_VARIANT={ours}' if ours else 'the model'} has "
-        f"{_architecture(*wanted)}. {f'Set TINYFUSION_VARIANT={fitting}, or choose' if fitting else 'Choose'} "
-        "another TINYFUSION_CHECKPOINT, or TINYFUSION_INIT=scratch."
-    )
-
-
-def _architecture(depth: int, width: int, patch_size: int) -> str:
-    return f"{depth} blocks of width {width} on patches of {patch_size} px"
-
-
-def _variant_name(depth: int, width: int, patch_size: int) -> str | None:
-    fitting = [name for name, shape in VARIANTS.items() if shape[:2] == (depth, width) and patch_size in PATCH_SIZES]
-    return f"DiT-{fitting[0]}/{patch_size}" if fitting else None
+    sizes = (depth, embedding.shape[0], embedding.shape[3]), (len(dit.blocks), dit.hidden_size, dit.patch_size)
+    if sizes[0] != sizes[1]:
+        found, wanted = ("{} blocks of width {} on patches of {} px".format(*size) for size in sizes)
+        variant = variant_of(*sizes[0])
+        cure = f"Set TINYFUSION_VARIANT={variant}, or" if variant else "Set"
+        raise WeightsError(
+            f"{source} holds {found}; the model has {wanted}. {cure} another TINYFUSION_CHECKPOINT, "
+            "or TINYFUSION_INIT=scratch."
+        )
 
 
 def _check_names(names: list[str], own: Mapping[str, Tensor], source: str) -> None:
@@ -302,17 +267,11 @@ RULES: dict[str, Callable[[Tensor, DiT], Tensor | None]] = {  # name -> rule; No
 def published_timesteps(alphas_cumprod: Tensor) -> Tensor:
     """The published timestep of equal noise, for each of our levels: (T,) in [0, 1] -> (T,) float32 in [0, 999].
 
-    Equal means the same log-SNR = log(alphas_cumprod / (1 - alphas_cumprod)) (Kingma et al. 2021, section 3.1); between
-    published steps linear in it, beyond the published range clamped. Monotone. Computed in float64 on the CPU.
+    Equal means the same log-SNR; between published steps linear in it, beyond the published range clamped. Monotone.
+    Computed in float64 on the CPU.
     """
-    betas = torch.linspace(*PUBLISHED_BETAS, PUBLISHED_TIMESTEPS, dtype=torch.float64, device="cpu")
-    table = -_log_snr(torch.cumprod(1 - betas, dim=0))  # ascending
-    levels = -_log_snr(alphas_cumprod.detach().cpu().double())
-    levels = levels.clamp(table[0], table[-1])
+    table = -log_snr(linear_alphas_cumprod(PUBLISHED_TIMESTEPS))  # ascending
+    levels = (-log_snr(alphas_cumprod.detach().cpu().double())).clamp(table[0], table[-1])
     above = torch.searchsorted(table, levels).clamp(min=1)
     fraction = (levels - table[above - 1]) / (table[above] - table[above - 1])
     return (above - 1 + fraction).float().to(alphas_cumprod.device)
-
-
-def _log_snr(alphas_cumprod: Tensor) -> Tensor:
-    return alphas_cumprod.log() - torch.log1p(-alphas_cumprod)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from config import Config
-from external.TinyFusion.dit import PATCH_SIZES, VARIANTS, DiT, DiTBlock, parse_variant
+from external.TinyFusion.dit import DiT, DiTBlock, parse_variant, variant_of
 from external.TinyFusion.weights import published_timesteps
 from models.architecture import Architecture, Shapes, Values, num_members
 from models.layers.adapters import SpaceTimeAdapter, TemporalConvolution, TextProjection, maybe_checkpoint
@@ -117,11 +117,8 @@ def build_tinyfusion(config: Config, *, text_width: int, alphas_cumprod: Tensor)
 def read_tinyfusion(shapes: Shapes) -> Values:
     """The inverse of ``build_tinyfusion``, from the shapes of its tensors."""
     width, _, patch, _ = shapes["dit.x_embedder.proj.weight"]
-    sizes = (num_members(shapes, "dit.blocks"), width)
-    variants = [name for name, variant in VARIANTS.items() if variant[:2] == sizes and patch in PATCH_SIZES]
-    (variant,) = variants  # ValueError: none, or one cannot say which
-    adapter_width = shapes["adapters.0.down.weight"][0]
-    return {"TINYFUSION_VARIANT": f"DiT-{variant}/{patch}", "TINYFUSION_ADAPTER_WIDTH": adapter_width}
+    variant = variant_of(num_members(shapes, "dit.blocks"), width, patch)  # None is no value of the setting
+    return {"TINYFUSION_VARIANT": variant, "TINYFUSION_ADAPTER_WIDTH": shapes["adapters.0.down.weight"][0]}
 
 
 def block_with_adapter(backbone: TinyFusionVideo) -> list[list[nn.Module]]:

@@ -286,9 +286,9 @@ def meta_weights(variant: str) -> Weights:
 @pytest.mark.parametrize(
     ("ours", "message"),
     [
-        ("DiT-D7/2", "14 blocks of width 1152 on patches of 2 px; TINYFUSION_VARIANT=DiT-D7/2 has 7 blocks"),
-        ("DiT-D14/4", "patches of 2 px; TINYFUSION_VARIANT=DiT-D14/4 has 14 blocks of width 1152 on patches of 4 px"),
-        ("DiT-S/2", "TINYFUSION_VARIANT=DiT-S/2 has 12 blocks of width 384"),
+        ("DiT-D7/2", "14 blocks of width 1152 on patches of 2 px; the model has 7 blocks"),
+        ("DiT-D14/4", "patches of 2 px; the model has 14 blocks of width 1152 on patches of 4 px"),
+        ("DiT-S/2", "the model has 12 blocks of width 384"),
     ],
 )
 def test_another_variant_s_weights_say_so_and_name_the_one_that_fits(ours: str, message: str) -> None:
