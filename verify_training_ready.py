@@ -32,38 +32,23 @@ NUM_CHECKS = 8
 
 
 class Report:
-    """A line on stdout for each check as it ends; on a terminal's stderr, meanwhile, what is going on."""
+    """A line on stdout for each check as it ends; on a terminal's stderr, meanwhile, its name."""
 
     def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(bar_format="{desc} {elapsed}", leave=False, dynamic_ncols=True, disable=None)
         self._title, self._number, self._started = "", 0, 0.0
 
     def begin(self, name: str) -> None:
         self._number, self._started = self._number + 1, time.perf_counter()
         self._title = f"[{self._number}/{NUM_CHECKS}] {name}"
-        self.now("...")
+        if sys.stderr.isatty():
+            print(f"{self._title} ...", end="\r", file=sys.stderr, flush=True)
 
-    def now(self, doing: str) -> None:
-        self._bar.set_description_str(f"{self._title}: {doing}")
-
-    def passed(self, found: str) -> None:
-        self._print("", found)
-
-    def failed(self, reason: str) -> None:
-        self._print("❌ ", reason)
-
-    def close(self) -> None:
-        self._bar.close()
-
-    def _print(self, mark: str, words: str) -> None:
-        with self._bar.external_write_mode():
-            print(f"{mark}{self._title:<28}{time.perf_counter() - self._started:6.1f} s  {words}", flush=True)
+    def end(self, found: str, *, mark: str = "") -> None:
+        print(f"{mark}{self._title:<28}{time.perf_counter() - self._started:6.1f} s  {found}", flush=True)
 
 
-def verify(preset: str, assignments: list[str], report: Report) -> Config:
-    """The first three checks, which need no model, then the others; the config that has passed.
+def verify(preset: str, assignments: list[str], report: Report) -> None:
+    """The first three checks, which need no model, then the others.
 
     Raises:
         UserError: the first that fails.
@@ -77,20 +62,19 @@ def verify(preset: str, assignments: list[str], report: Report) -> Config:
 
     device, dtype = runtime.prepare(config)
     changed = len(settings.differences(config, Config()))
-    report.passed(f"preset {preset}, settings changed: {changed}; {device}, {dtype or 'float32'}")
+    report.end(f"preset {preset}, settings changed: {changed}; {device}, {dtype or 'float32'}")
 
     report.begin("training clips")
     data, rows = readiness.read_clips(config)
     found = f"{len(data)} with {len(set(data.texts))} captions in {config.DATA_DIR}, {len(rows)} to train on"
-    report.passed("; note: ".join(filter(None, (found, same_caption(data, rows)))))
+    report.end("; note: ".join(filter(None, (found, same_caption(data, rows)))))
 
     report.begin("text encoder")
     encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH)
-    report.passed(f"{config.TEXT_ENCODER}, {readiness.check_frozen(encoder):,} parameters, frozen")
+    report.end(f"{config.TEXT_ENCODER}, {readiness.check_frozen(encoder):,} parameters, frozen")
 
     with runtime.enough_memory(SMALLER):
         verify_model(config, data, rows, encoder=encoder, device=device, dtype=dtype, report=report)
-    return config
 
 
 def verify_model(
@@ -104,40 +88,42 @@ def verify_model(
     report: Report,
 ) -> None:
     """The checks from the model on: ``rows`` are those of the training clips, ``dtype`` is autocast's."""
+    from diffusion.text2sign import create_text2sign
     from methods.training import readiness
-    from methods.training.warm_start import fit_statistics
+    from methods.training.warm_start import fit_statistics, initialise_backbone, why_from_scratch
 
     architecture = config.MODEL_ARCHITECTURE
     report.begin("model")
-    model, num_parameters = readiness.build_models(config, encoder)
     short = readiness.shortened(config)
-    report.passed(f"{config.MODEL_NAME}, {num_parameters:,} parameters; below, clips of {short.NUM_FRAMES} frames")
+    model = create_text2sign(short, encoder)
+    num_parameters = sum(p.numel() for p in model.parameters())
+    report.end(f"{config.MODEL_NAME}, {num_parameters:,} parameters; below, clips of {short.NUM_FRAMES} frames")
 
     report.begin("pre-trained weights")
-    published, words = readiness.load_first_weights(model, short)
+    words = initialise_backbone(model, short).removeprefix("backbone: ").splitlines()
     fit_statistics(model, data, rows[: readiness.STATISTICS_CLIPS], encoder)
     example = readiness.make_example(short, data, rows, encoder, device)
     model.autocast_dtype = dtype
     model.to(device)
-    if published:
+    if why_from_scratch(short) is None:
         output = readiness.predict(model, example, example.text)
         readiness.check_output(output, when=f"After loading {config.TINYFUSION_CHECKPOINT}", cure=LOAD_AGAIN)
-    report.passed(words)
+    report.end("; ".join(words))
 
     report.begin("forward and backward")
-    steps = readiness.take_steps(model, example, short, report.now)
+    steps = readiness.take_steps(model, example, short)
     output = readiness.predict(model, example, example.text)
     deviation = readiness.check_output(output, when=f"After {len(steps.losses)} optimiser steps", cure=LAST_LAYER)
     losses = ", ".join(f"{loss:.4f}" for loss in steps.losses)
-    report.passed(f"{len(steps.losses)} optimiser steps, loss {losses}; output's deviation {deviation:.2g}")
+    report.end(f"{len(steps.losses)} optimiser steps, loss {losses}; output's deviation {deviation:.2g}")
 
     report.begin("gradients flow")
     readiness.check_gradients(steps, architecture=architecture)
-    report.passed(f"in all {steps.num_trainable} trainable tensors")
+    report.end(f"in all {steps.num_trainable} trainable tensors")
 
     report.begin("text reaches the video")
     change, again = readiness.check_text(model, example, output, architecture=architecture)
-    report.passed(f"another caption changes the output by {change:.2g} of its deviation, the same by {again:.2g}")
+    report.end(f"another caption changes the output by {change:.2g} of its deviation, the same by {again:.2g}")
 
 
 SMALLER = "Take a smaller model (--preset small, or a lower IMAGE_SIZE), or a device that nothing else is using."
@@ -149,16 +135,6 @@ LAST_LAYER = (
     "The last layer does not learn: see that nothing freezes it or fills it with zeros, and use "
     "--set TINYFUSION_FREEZE_BACKBONE=False"
 )
-
-
-def begun(config: Config) -> str:
-    """A note where the experiment has been begun, since training will ask which of the two is meant."""
-    from utils.checkpoints.file import latest_path
-
-    path = latest_path(config)
-    if not path.exists():
-        return ""
-    return f"note: {path} exists. Add --resume to go on with it, or --set EXPERIMENT_NAME=NEW_NAME to begin another.\n"
 
 
 def training_command(preset: str, assignments: list[str]) -> str:
@@ -184,16 +160,14 @@ def main(arguments: list[str] | None = None) -> int:
     print_anything()
     report = Report()
     try:
-        config = verify(args.preset, args.assignments, report)
+        verify(args.preset, args.assignments, report)
     except UserError as error:
-        report.failed(str(error))
+        report.end(str(error), mark="❌ ")
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    finally:
-        report.close()
-    print(f"{begun(config)}\n✅ ALL CHECKS PASSED!\n\nYour model is ready for training. You can now run:")
+    print("\n✅ ALL CHECKS PASSED!\n\nYour model is ready for training. You can now run:")
     print(f"   {training_command(args.preset, args.assignments)}")
     return 0
 

@@ -295,7 +295,7 @@ class Trainer:
         self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
         self.model = create_text2sign(config, self.encoder)
         if content is None or path is None:
-            initialise_backbone(self.model, config)
+            print(initialise_backbone(self.model, config), file=sys.stderr)
             fit_statistics(self.model, self.data, self.training, self.encoder)
         else:
             check_encoder(content["encoder"], self.encoder, path)

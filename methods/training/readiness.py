@@ -11,23 +11,19 @@ over time is wrong there (torch 2.15 on a CPU: not finite, or off by as much as 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from config import Config, ConfigError, UserError
+from config import Config, UserError, model_keys
 from dataset import TextToSignDataset, load_dataset
-from diffusion.text2sign import Text2Sign, TrainingNoise, create_text2sign, training_noise
+from diffusion.text2sign import Text2Sign, TrainingNoise, training_noise
 from methods.training.optimisation import make_optimizer
 from methods.training.step import Piece, TrainingStep
-from methods.training.warm_start import freeze_backbone, initialise_backbone
+from methods.training.warm_start import freeze_backbone
 from models.text_encoder import TextEncoder
 from models.text_features import TextFeatures
 from utils.split import split
@@ -110,40 +106,10 @@ def check_frozen(encoder: TextEncoder) -> int:
 
 
 def shortened(config: Config) -> Config:
-    """``config`` with fewer frames: three of whatever its architecture counts them in, single frames or tubelets."""
-
-    def allowed(num_frames: int) -> bool:
-        try:
-            return bool(dataclasses.replace(config, NUM_FRAMES=num_frames))
-        except ConfigError:
-            return False
-
-    numbers = [number for number in range(2, config.NUM_FRAMES + 1) if allowed(number)]
-    unit = numbers[1] - numbers[0] if len(numbers) > 1 else numbers[0]  # one frame, or the frames of a tubelet
-    return dataclasses.replace(config, NUM_FRAMES=min(config.NUM_FRAMES, NUM_MOMENTS * unit))
-
-
-def build_models(config: Config, encoder: TextEncoder) -> tuple[Text2Sign, int]:
-    """The model for the shortened clip, and the number of parameters of the whole one, which is built first."""
-    model, short = create_text2sign(config, encoder), shortened(config)
-    num_parameters = sum(p.numel() for p in model.parameters())
-    if short != config:
-        del model  # before the next: each has its gigabytes
-        model = create_text2sign(short, encoder)
-    return model, num_parameters
-
-
-def load_first_weights(model: Text2Sign, config: Config) -> tuple[bool, str]:
-    """Whether published weights are in the model now, and in training's own words where its weights come from.
-
-    Raises:
-        UserError: they are required and missing, do not fit, or what would be frozen is random.
-    """
-    with contextlib.redirect_stderr(io.StringIO()) as words:
-        initialise_backbone(model, config)
-    asked = config.MODEL_ARCHITECTURE == "tinyfusion" and config.TINYFUSION_INIT != "scratch"
-    published = asked and Path(config.TINYFUSION_CHECKPOINT).is_file()
-    return published, "; ".join(words.getvalue().removeprefix("backbone: ").splitlines())
+    """``config`` with fewer frames: three of what its architecture counts them in, single frames or tubelets."""
+    in_tubelets = "TUBELET_FRAMES" in model_keys(config.MODEL_ARCHITECTURE)
+    most = NUM_MOMENTS * (config.TUBELET_FRAMES if in_tubelets else 1)
+    return dataclasses.replace(config, NUM_FRAMES=min(config.NUM_FRAMES, most))
 
 
 def make_example(
@@ -188,7 +154,7 @@ def check_output(output: Tensor, *, when: str, cure: str) -> float:
     return deviation
 
 
-def take_steps(model: Text2Sign, example: Example, config: Config, on_step: Callable[[str], None]) -> Steps:
+def take_steps(model: Text2Sign, example: Example, config: Config) -> Steps:
     """Optimiser steps as in training, until every trainable tensor has had a gradient or no further one gets any.
 
     At the full LEARNING_RATE, without warm-up, so that what a step moves is more than rounding.
@@ -216,7 +182,6 @@ def take_steps(model: Text2Sign, example: Example, config: Config, on_step: Call
         waiting = silent if broken else [name for name in silent if not largest[name]]
         num_idle = num_idle + 1 if len(waiting) == len(silent) and not broken else 0
         silent = waiting
-        on_step(f"step {len(losses)}, loss {losses[-1]:.4f}, {len(silent)} of {len(trainable)} tensors not reached yet")
     if broken:
         raise CheckError(f"Step {len(losses)}: gradient not finite in {_some(broken)}; wanted numbers. {UNSTABLE}")
     return Steps(losses, len(trainable), silent)

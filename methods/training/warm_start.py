@@ -8,7 +8,6 @@ final layer's own modulation, which decides what of the result counts at which t
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +27,8 @@ class TrainingError(UserError):
     """Training cannot go on: nothing to train, or the numbers have broken down."""
 
 
-def initialise_backbone(model: Text2Sign, config: Config) -> None:
-    """Published weights into a fresh backbone, or a plain word that it starts from scratch.
+def initialise_backbone(model: Text2Sign, config: Config) -> str:
+    """Published weights into a fresh backbone, or none. Returns the words for it, which are to be told.
 
     Raises:
         ConfigError: published weights are required or to be frozen, and none are there.
@@ -37,18 +36,17 @@ def initialise_backbone(model: Text2Sign, config: Config) -> None:
     """
     tinyfusion = config.MODEL_ARCHITECTURE == "tinyfusion"
     name = config.TINYFUSION_VARIANT if tinyfusion else config.MODEL_ARCHITECTURE
-    reason = _why_from_scratch(config)
+    reason = why_from_scratch(config)
     if reason is None:
-        print(f"backbone: {name} from {config.TINYFUSION_CHECKPOINT}\n{_load(model, config)}", file=sys.stderr)
-        return
+        return f"backbone: {name} from {config.TINYFUSION_CHECKPOINT}\n{_load(model, config)}"
     if config.TINYFUSION_INIT == "pretrained":
         raise ConfigError(f"TINYFUSION_INIT=pretrained but {reason}. Train from scratch: --set TINYFUSION_INIT=scratch")
     if config.TINYFUSION_FREEZE_BACKBONE:
         raise _nothing_to_freeze(reason)
-    print(f"backbone: {name} from scratch ({reason})", file=sys.stderr)
+    return f"backbone: {name} from scratch ({reason})"
 
 
-def _why_from_scratch(config: Config) -> str | None:
+def why_from_scratch(config: Config) -> str | None:
     """What keeps published weights out of a fresh backbone; None if they are to be loaded."""
     if config.MODEL_ARCHITECTURE != "tinyfusion":
         return f"nothing is published for MODEL_ARCHITECTURE={config.MODEL_ARCHITECTURE}"

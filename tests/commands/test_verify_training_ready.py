@@ -20,8 +20,7 @@ from methods.training.warm_start import TrainingError, fit_statistics
 from models.text_encoder import TextEncoder
 from tests.conftest import command_settings, files_below, moving_square, write_clips_folder, write_pair
 from tests.published_files import random_weights, write_published
-from utils.checkpoints.file import latest_path
-from verify_training_ready import NUM_CHECKS, begun, main, training_command
+from verify_training_ready import NUM_CHECKS, main, training_command
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -46,7 +45,7 @@ def ready(config: Config, encoder: TextEncoder) -> tuple[Text2Sign, Example]:
 
 
 def steps_of(model: Text2Sign, example: Example, config: Config) -> Steps:
-    return readiness.take_steps(model, example, config, lambda doing: None)
+    return readiness.take_steps(model, example, config)
 
 
 def zero_and_freeze(*layers: nn.Module) -> None:
@@ -111,14 +110,6 @@ def test_the_command_to_run_next_is_quoted_for_a_shell() -> None:
     assert training_command("default", []) == "python main.py train"
     command = training_command("debug", ["DATA_DIR=my clips", "SEED=7"])
     assert command == "python main.py train --preset debug --set 'DATA_DIR=my clips' --set SEED=7"
-
-
-def test_an_experiment_that_has_been_begun_is_noted(debug_config: MakeConfig) -> None:
-    config = debug_config()
-    assert begun(config) == ""
-    latest_path(config).parent.mkdir(parents=True)
-    latest_path(config).touch()
-    assert f"{latest_path(config)} exists. Add --resume" in begun(config)
 
 
 def test_help_answers_without_loading_torch() -> None:

@@ -49,14 +49,13 @@ def trainable(model: Text2Sign) -> set[str]:
 
 
 def test_published_weights_reach_the_run_and_every_tensor_of_the_backbone_is_reported(
-    warm: MakeConfig, published_file: Path, encoder: TextEncoder, capsys: pytest.CaptureFixture[str]
+    warm: MakeConfig, published_file: Path, encoder: TextEncoder
 ) -> None:
     config = warm()
     model = create_text2sign(config, encoder)
-    initialise_backbone(model, config)
+    said = initialise_backbone(model, config)
     wanted = read_published(published_file)["blocks.1.mlp.fc2.weight"]
     assert torch.equal(model.backbone.dit.get_parameter("blocks.1.mlp.fc2.weight"), wanted)
-    said = capsys.readouterr().err
     assert f"backbone: DiT-XXS/8 from {published_file}" in said
     counts = {title: int(n) for title, n in re.findall(r"^([a-z ]+) (\d+)", said, flags=re.MULTILINE)}
     names = model.backbone.state_dict()
@@ -85,26 +84,26 @@ def test_a_warm_start_but_for_its_text_is_the_image_model_on_every_frame(
 
 
 def test_weights_that_are_absent_are_announced_and_if_required_an_error(
-    debug_config: MakeConfig, encoder: TextEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    debug_config: MakeConfig, encoder: TextEncoder, tmp_path: Path
 ) -> None:
     absent = str(tmp_path / "none.pt")
     config = debug_config(TINYFUSION_INIT="auto", TINYFUSION_CHECKPOINT=absent)
     model = create_text2sign(config, encoder)
-    initialise_backbone(model, config)
-    assert f"DiT-XXS/8 from scratch ({absent} does not exist (its source: pretrained/" in capsys.readouterr().err
-    initialise_backbone(model, debug_config(TINYFUSION_INIT="scratch"))
-    assert "DiT-XXS/8 from scratch (TINYFUSION_INIT=scratch)" in capsys.readouterr().err
+    said = initialise_backbone(model, config)
+    assert f"DiT-XXS/8 from scratch ({absent} does not exist (its source: pretrained/" in said
+    said = initialise_backbone(model, debug_config(TINYFUSION_INIT="scratch"))
+    assert "DiT-XXS/8 from scratch (TINYFUSION_INIT=scratch)" in said
     with pytest.raises(ConfigError, match="TINYFUSION_INIT=pretrained but .*none.pt does not exist.*INIT=scratch"):
         initialise_backbone(model, debug_config(TINYFUSION_INIT="pretrained", TINYFUSION_CHECKPOINT=absent))
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_architecture_starts_from_scratch_and_cannot_require_weights(
-    name: str, warm: MakeConfig, encoder: TextEncoder, capsys: pytest.CaptureFixture[str]
+    name: str, warm: MakeConfig, encoder: TextEncoder
 ) -> None:
     model = create_text2sign(warm(MODEL_ARCHITECTURE=name), encoder)
-    initialise_backbone(model, warm(MODEL_ARCHITECTURE=name, TINYFUSION_INIT="auto"))
-    assert f"{name} from scratch (nothing is published for MODEL_ARCHITECTURE={name})" in capsys.readouterr().err
+    said = initialise_backbone(model, warm(MODEL_ARCHITECTURE=name, TINYFUSION_INIT="auto"))
+    assert f"{name} from scratch (nothing is published for MODEL_ARCHITECTURE={name})" in said
     with pytest.raises(ConfigError, match=f"pretrained but nothing is published for MODEL_ARCHITECTURE={name}"):
         initialise_backbone(model, warm(MODEL_ARCHITECTURE=name))
 
