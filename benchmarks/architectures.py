@@ -57,7 +57,7 @@ def measure(name: str, minutes: float, folder: Path) -> dict[str, Any]:
     data = load_dataset(loaded.config)
     rows, captions = list(range(num_clips)), sorted(set(data.texts))
     ranked = prompt_ranking(loaded, data, rows, captions, max_levels=NUM_LEVELS, show_progress=False)
-    found = retrieval(loaded, data)
+    score, psnr = retrieval(loaded, data)
     return {
         "model": trainer.config.MODEL_NAME,
         "parameters": sum(parameter.numel() for parameter in trainer.model.backbone.parameters()),
@@ -65,8 +65,8 @@ def measure(name: str, minutes: float, folder: Path) -> dict[str, Any]:
         "train_seconds": round(seconds, 1),
         "clips_per_second": round(epochs * num_clips / seconds, 1),
         "prompt_ranking": ranked.score.to_dict(),
-        "retrieval": found.score.to_dict(),
-        "retrieval_psnr_db": round(found.psnr, 2),
+        "retrieval": score.to_dict(),
+        "retrieval_psnr_db": round(psnr, 2),
     }
 
 

@@ -165,11 +165,11 @@ def _scores(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, float]:
     rows, captions = list(range(len(data))), sorted(set(data.texts))
     requests = [Request(caption, 0) for caption in captions]
     clips = [clip.frames for clip in generate(replace(loaded, batch_size=len(captions)), requests)]
-    found = score_retrieval(clips, captions, data, rows)
+    score, psnr = score_retrieval(clips, captions, data, rows)
     ranked = prompt_ranking(loaded, data, rows, captions, max_levels=NUM_LEVELS, show_progress=False)
     return {
-        "retrieval": round(found.score.accuracy, 4),
-        "psnr_db": round(found.psnr, 2),
+        "retrieval": round(score.accuracy, 4),
+        "psnr_db": round(psnr, 2),
         "ranking": round(ranked.score.accuracy, 4),
     }
 

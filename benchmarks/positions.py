@@ -16,14 +16,14 @@ import torch
 from benchmarks.machine import write_result
 from benchmarks.retrieval import retrieval
 from config import make_config
-from methods.evaluation.pixels import Retrieval
+from methods.evaluation.scores import Score
 from methods.sampling.loading import LoadedModel
 from methods.trainer import Trainer
 from models.layers.positions import fitted_positions, sincos_positions
 
 
-def train(name: str, epochs: int, folder: str) -> tuple[int, Retrieval]:
-    """Train the demo for ``epochs`` with the named positions; steps taken and retrieval over the 26 letters."""
+def train(name: str, epochs: int, folder: str) -> tuple[int, Score, float]:
+    """Train the demo for ``epochs`` with the named positions; steps taken, retrieval over the 26 letters, dB."""
     folders = {key: folder for key in ("CHECKPOINT_DIR", "LOG_DIR", "SAMPLE_DIR")}
     trainer = Trainer(make_config("demo", {**folders, "NUM_EPOCHS": epochs}))
     dit, adapters = trainer.model.backbone.dit, trainer.model.backbone.adapters
@@ -37,8 +37,7 @@ def train(name: str, epochs: int, folder: str) -> tuple[int, Retrieval]:
         trainer.step += 1
     loaded = LoadedModel(trainer.model.eval(), trainer.encoder, trainer.config, trainer.step, Path(folder))
     with trainer.ema.applied_to(trainer.model), torch.no_grad():
-        found = retrieval(loaded, trainer.data)
-    return trainer.step, found
+        return trainer.step, *retrieval(loaded, trainer.data)
 
 
 def main() -> None:
@@ -49,9 +48,9 @@ def main() -> None:
     rows = {}
     for name in ("published", "published + adapters", "fitted"):
         with tempfile.TemporaryDirectory() as folder:
-            steps, found = train(name, epochs, folder)
-        rows[name] = {"steps": steps, "psnr_db": round(found.psnr, 2), "retrieval": found.score.to_dict()}
-        print(f"{name:<22}{steps:>6} steps  retrieval {found.score.correct:>2}/{found.score.num}  {found.psnr:.1f} dB")
+            steps, score, psnr = train(name, epochs, folder)
+        rows[name] = {"steps": steps, "psnr_db": round(psnr, 2), "retrieval": score.to_dict()}
+        print(f"{name:<22}{steps:>6} steps  retrieval {score.correct:>2}/{score.num}  {psnr:.1f} dB")
     path = write_result("positions", f"python -m benchmarks.positions --epochs {epochs}", {"rows": rows})
     print(f"written: {path}", file=sys.stderr)
 

@@ -41,8 +41,8 @@ def ranked(part: Part) -> dict[str, object]:
 
 def retrieved(part: Part) -> dict[str, object]:
     """Is the real clip nearest to a generated one, in pixels, one of the asked caption?"""
-    found = score_retrieval(part.generated, part.captions, part.data, part.rows)
-    return {"retrieval": found.score.to_dict(), "retrieval_psnr_db": found.psnr}
+    score, psnr = score_retrieval(part.generated, part.captions, part.data, part.rows)
+    return {"retrieval": score.to_dict(), "retrieval_psnr_db": psnr}
 
 
 def recognised(part: Part) -> dict[str, object]:
@@ -65,13 +65,12 @@ def recognised(part: Part) -> dict[str, object]:
 
 def told_apart(part: Part) -> dict[str, object]:
     """Do two prompts differ by more than two noises under one prompt?"""
-    distance = prompt_distance(part.generated, part.captions)
-    return {"prompt_distance": distance.to_dict() if distance else None}
+    return {"prompt_distance": prompt_distance(part.generated, part.captions)}
 
 
 def moving(part: Part) -> dict[str, object]:
     """Do generated clips move as far, and as smoothly, as real ones?"""
-    return {"motion": measure_motion(part.generated, part.captions, part.real, part.texts).to_dict()}
+    return {"motion": measure_motion(part.generated, part.captions, part.real, part.texts)}
 
 
 MEASURES: tuple[Callable[[Part], dict[str, object]], ...] = (ranked, retrieved, recognised, told_apart, moving)

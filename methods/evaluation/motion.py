@@ -8,32 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 MOVES = 25  # grey levels: a pixel moves in a frame that differs by more from the still part, in any channel
 BLUR = 1.0  # px, deviation of the ceiling's Gaussian
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Means over generated clips, grey levels and dB; None where no real clip moves."""
-
-    amplitude_real: float
-    amplitude_generated: float
-    amplitude_ratio: float | None  # 0: frozen, 1: as lively as real clips
-    moving_psnr: float | None
-    moving_psnr_frozen: float | None
-    moving_psnr_blurred: float | None
-    explained: float | None
-    explained_worst: float | None  # of one clip
-    explained_blurred: float | None
-
-    def to_dict(self) -> dict[str, object]:
-        """JSON types only."""
-        return asdict(self)
 
 
 def amplitude(clips: Sequence[np.ndarray]) -> float:
@@ -78,8 +58,10 @@ def measure_motion(
     captions: Sequence[str],
     real: Sequence[np.ndarray],
     real_captions: Sequence[str],
-) -> Motion:
+) -> dict[str, float | None]:
     """``generated`` made for ``captions`` against ``real`` with ``real_captions``; all clips (F, H, W, 3) uint8.
+
+    Means over generated clips by name, in grey levels (``amplitude``) and dB (PSNR); None where no real clip moves.
 
     Raises:
         ValueError: no clip, or a caption without any real clip.
@@ -93,17 +75,17 @@ def measure_motion(
     light = [(blurred(clip), clip) for _, clip in pairs]
     moved, made = amplitude([clip for clips in own.values() for clip in clips]), amplitude(generated)
     explained = [motion_explained(*pair) for pair in pairs]
-    return Motion(
-        amplitude_real=moved,
-        amplitude_generated=made,
-        amplitude_ratio=made / moved if moved > 0 else None,
-        moving_psnr=_mean([moving_psnr(*pair) for pair in pairs]),
-        moving_psnr_frozen=_mean([moving_psnr(*pair) for pair in frozen]),
-        moving_psnr_blurred=_mean([moving_psnr(*pair) for pair in light]),
-        explained=_mean(explained),
-        explained_worst=min((found for found in explained if found is not None), default=None),
-        explained_blurred=_mean([motion_explained(*pair) for pair in light]),
-    )
+    return {
+        "amplitude_real": moved,
+        "amplitude_generated": made,
+        "amplitude_ratio": made / moved if moved > 0 else None,  # 0: frozen, 1: as lively as real clips
+        "moving_psnr": _mean([moving_psnr(*pair) for pair in pairs]),
+        "moving_psnr_frozen": _mean([moving_psnr(*pair) for pair in frozen]),
+        "moving_psnr_blurred": _mean([moving_psnr(*pair) for pair in light]),
+        "explained": _mean(explained),
+        "explained_worst": min((found for found in explained if found is not None), default=None),
+        "explained_blurred": _mean([motion_explained(*pair) for pair in light]),
+    }
 
 
 def _nearest(clip: np.ndarray, real: list[np.ndarray]) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -13,18 +11,14 @@ from methods.evaluation.scores import Score
 PIXELS_AT_A_TIME = 2**16
 
 
-@dataclass(frozen=True)
-class Retrieval:
-    """Generated clips whose nearest real one has their caption; mean PSNR in dB to the nearest one that has it."""
-
-    score: Score
-    psnr: float
-
-
 def score_retrieval(
     clips: list[np.ndarray], captions: list[str], data: TextToSignDataset, indices: list[int]
-) -> Retrieval:
-    """``clips`` made for ``captions`` against the real clips ``indices``; chance counts the clips of each caption."""
+) -> tuple[Score, float]:
+    """Is the real clip nearest to a generated one, in pixels, one of its caption? Chance counts the clips of each.
+
+    ``clips`` made for ``captions`` against the real clips ``indices``. Also the mean PSNR in dB to the nearest clip of
+    the own caption.
+    """
     real = data.videos(indices).flatten(1)  # (clips, pixels) in [-1, 1]
     texts = [data.texts[index] for index in indices]
     correct, decibels, chance = 0, [], 0.0
@@ -35,28 +29,15 @@ def score_retrieval(
         correct += bool(own[errors.argmin()])
         decibels.append(float(10 * torch.log10(4 / errors[own].min().clamp(min=1e-10))))
         chance += float(own.float().mean()) / len(captions)
-    return Retrieval(Score(correct, len(captions), chance), float(np.mean(decibels)))
+    return Score(correct, len(captions), chance), float(np.mean(decibels))
 
 
-@dataclass(frozen=True)
-class PromptDistance:
-    """Mean RMS distances of generated clips in grey levels: of two prompts, and of one prompt under two noises."""
+def prompt_distance(clips: list[np.ndarray], captions: list[str]) -> dict[str, float | None] | None:
+    """Mean RMS distances in grey levels ``between`` clips of two prompts and ``within`` one, and their ``ratio``.
 
-    between: float
-    within: float
-
-    @property
-    def ratio(self) -> float:
-        """1 for a model that ignores its prompt; infinite for one that ignores its noise."""
-        return self.between / self.within if self.within else float("inf")
-
-    def to_dict(self) -> dict[str, float | None]:
-        """``ratio`` is None where it is infinite, since JSON knows no such number."""
-        return {"between": self.between, "within": self.within, "ratio": self.ratio if self.within else None}
-
-
-def prompt_distance(clips: list[np.ndarray], captions: list[str]) -> PromptDistance | None:
-    """``clips`` (F, H, W, 3) uint8 made for ``captions``; None unless there are two captions and one has two clips."""
+    The ratio is 1 for a model that ignores its prompt, None (infinite) for one that ignores its noise. ``clips``
+    (F, H, W, 3) uint8 made for ``captions``; None unless there are two captions and one has two clips.
+    """
     flat = np.stack(clips).reshape(len(clips), -1)
     products = np.zeros((len(flat), len(flat)))  # exact: whole numbers in float64, some pixels at a time
     for start in range(0, flat.shape[1], PIXELS_AT_A_TIME):
@@ -69,4 +50,5 @@ def prompt_distance(clips: list[np.ndarray], captions: list[str]) -> PromptDista
     pairs = np.triu(np.ones_like(same), k=1)
     if not (same & pairs).any() or same.all():
         return None
-    return PromptDistance(float(distances[~same & pairs].mean()), float(distances[same & pairs].mean()))
+    between, within = float(distances[~same & pairs].mean()), float(distances[same & pairs].mean())
+    return {"between": between, "within": within, "ratio": between / within if within else None}

@@ -28,7 +28,7 @@ def part(correct: int) -> dict[str, object]:
         "retrieval_psnr_db": 17.3,
         "recogniser": {"real": score(38), "generated": score(correct), "share_of_ceiling": correct / 38},
         "prompt_distance": {"between": 0.2, "within": 0.1, "ratio": 2.0},
-        "motion": measure_motion(clips, captions, clips, captions).to_dict(),
+        "motion": measure_motion(clips, captions, clips, captions),
     }
 
 
