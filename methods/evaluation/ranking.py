@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -50,14 +50,15 @@ class Contest:
         return int((~(errors > mine)).sum()) - 1 if bool(mine.isfinite()) else len(self.captions) - 1
 
     def by_frequency(self, num_drawn: int) -> float:
-        """The chance of being right with the commonest of the own caption and ``num_drawn`` others, ties by lot."""
-        num_others = len(self.captions) - 1
+        """The chance of being right with the commonest of the own caption and ``num_drawn`` others, ties by lot.
+
+        A choice with k ties is right by 1 / (k + 1), and C(a, k) / (k + 1) = C(a + 1, k + 1) / (a + 1), so that the sum
+        over all choices has a closed form (Vandermonde's identity).
+        """
+        num_others, mine = len(self.captions) - 1, self.as_common + 1
         rarer = num_others - self.commoner - self.as_common
-        ways = [
-            Fraction(math.comb(self.as_common, ties) * math.comb(rarer, num_drawn - ties), 1 + ties)
-            for ties in range(max(0, num_drawn - rarer), min(self.as_common, num_drawn) + 1)
-        ]
-        return float(sum(ways, Fraction()) / math.comb(num_others, num_drawn))
+        won = math.comb(rarer + mine, num_drawn + 1) - math.comb(rarer, num_drawn + 1)
+        return won / (mine * math.comb(num_others, num_drawn))
 
     def overall(self) -> Tensor:
         """(K,): the mean logarithm over noise levels, so that each counts by shares and not by its size."""
@@ -74,13 +75,13 @@ class Ranking:
     @property
     def score(self) -> Score:
         """Right where the own caption is strictly the best of all."""
-        return _full([contest.num_not_worse(contest.overall()) for contest in self.contests], self.contests)
+        return _score([not contest.num_not_worse(contest.overall()) for contest in self.contests], self.contests)
 
     @property
     def by_timestep(self) -> dict[int, Score]:
         """The same from one of the levels that every contest has."""
         return {
-            t: _full([contest.num_not_worse(contest.errors[k]) for contest in self.contests], self.contests)
+            t: _score([not contest.num_not_worse(contest.errors[k]) for contest in self.contests], self.contests)
             for k, t in enumerate(self.levels)
         }
 
@@ -92,18 +93,17 @@ class Ranking:
             share_of_draws(contest.num_not_worse(contest.overall()), len(contest.captions) - 1, ways - 1)
             for contest in self.contests
         ]
-        common = sum(contest.by_frequency(ways - 1) for contest in self.contests) / len(shares)
-        return Score(sum(shares), len(shares), max(1 / ways, common))
+        return _score(shares, self.contests, ways=ways)
 
     def with_other_captions(self, seed: int) -> Score:
         """The control: every clip is asked for by another caption of its contest. A measure of sense fails here."""
         draw = runtime.generator(seed, "ranking control")
-        lost = []
+        right = []
         for contest in self.contests:
             others = [caption for caption in contest.captions if caption != contest.own]
             wrong = others[int(torch.randint(len(others), (1,), generator=draw))]
-            lost.append(contest.num_not_worse(contest.overall(), asked=wrong))
-        return _full(lost, self.contests)
+            right.append(not contest.num_not_worse(contest.overall(), asked=wrong))
+        return _score(right, self.contests)
 
     def to_dict(self) -> dict[str, object]:
         """What a report says of it."""
@@ -115,11 +115,12 @@ class Ranking:
         }
 
 
-def _full(not_worse: list[int], contests: list[Contest]) -> Score:
-    """Among all captions; chance is that of a lot, or of always saying the commonest caption, whichever is more."""
-    lot = sum(1 / len(contest.captions) for contest in contests) / len(contests)
-    common = sum(contest.by_frequency(len(contest.captions) - 1) for contest in contests) / len(contests)
-    return Score(sum(num == 0 for num in not_worse), len(contests), max(lot, common))
+def _score(right: Sequence[float], contests: list[Contest], *, ways: int | None = None) -> Score:
+    """Shares ``right`` among ``ways`` captions, or all: chance is a lot's, or that of the commonest caption if more."""
+    drawn = [(ways or len(contest.captions)) - 1 for contest in contests]
+    lot = sum(1 / (num + 1) for num in drawn) / len(contests)
+    common = sum(contest.by_frequency(num) for contest, num in zip(contests, drawn, strict=True)) / len(contests)
+    return Score(sum(right), len(contests), max(lot, common))
 
 
 def share_of_draws(num_bad: int, num_others: int, num_drawn: int) -> float:
