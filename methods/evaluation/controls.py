@@ -31,24 +31,13 @@ class UntrainedError(UserError):
     """The model was trained too little for its scores to mean anything."""
 
 
-@dataclass(frozen=True)
-class Control:
-    """A measure where it must not succeed; ``failed`` says that it did not, as it should."""
+def control(name: str, measure: str, part: str, score: Score) -> dict[str, object]:
+    """A measure where it must not succeed, as plain JSON types.
 
-    name: str
-    measure: str
-    part: str
-    score: Score
-
-    @property
-    def failed(self) -> bool:
-        """Not above what guessing reaches in 95 % of cases."""
-        return self.score.accuracy <= self.score.chance_interval()[1]
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain JSON types."""
-        where = {"name": self.name, "measure": self.measure, "part": self.part}
-        return {**where, "score": self.score.to_dict(), "failed": self.failed}
+    ``failed`` says that it did not, as it should: it is not above what guessing reaches in 95 % of cases.
+    """
+    failed = score.accuracy <= score.chance_interval()[1]
+    return {"name": name, "measure": measure, "part": part, "score": score.to_dict(), "failed": failed}
 
 
 @dataclass(frozen=True)
@@ -109,13 +98,13 @@ def refuse_untrained(loaded: LoadedModel, by_timestep: dict[int, Denoising]) -> 
     return share
 
 
-def controls_of(part: Part, blind: LoadedModel | None) -> list[Control]:
+def controls_of(part: Part, blind: LoadedModel | None) -> list[dict[str, object]]:
     """What must fail on this part: asking for other captions, generating without any, and a text-blind model.
 
     A clip whose sign no other caption leaves out is not dealt anew; where that is so of all, that control is left out.
     """
     seed, judge = part.loaded.config.SEED, part.judgement.judge
-    controls = [Control("shuffled captions", "prompt ranking", part.name, part.ranking.with_other_captions(seed))]
+    controls = [control("shuffled captions", "prompt ranking", part.name, part.ranking.with_other_captions(seed))]
     dealt = zip(part.generated, redealt(part.captions, part.data.texts, seed), strict=True)
     requests = [Request(caption, seed) for caption in sorted(set(part.captions))]
     textless = generated(part.loaded.with_settings(GUIDANCE_SCALE=0.0), requests)
@@ -125,10 +114,10 @@ def controls_of(part: Part, blind: LoadedModel | None) -> list[Control]:
     ):
         clips, captions = [clip for clip, _ in asked_for], [caption for _, caption in asked_for]
         if clips and (score := judge.score(judge.name_signs(clips, captions), captions)):
-            controls.append(Control(name, "recogniser on generated clips", part.name, score))
+            controls.append(control(name, "recogniser on generated clips", part.name, score))
     if blind:
         ranking = prompt_ranking(blind, part.data, part.rows, candidates(part.data, part.rows, seed))
-        controls.append(Control("text-blind model", "prompt ranking", part.name, ranking.score))
+        controls.append(control("text-blind model", "prompt ranking", part.name, ranking.score))
     return controls
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from config import VERSION, UserError
 from dataset import TextToSignDataset
-from methods.evaluation.controls import Control, controls_of, denoising, refuse_untrained
+from methods.evaluation.controls import controls_of, denoising, refuse_untrained
 from methods.evaluation.files import write_evaluation
 from methods.evaluation.judge import NETWORK, STEPS, Judgement, train_judge
 from methods.evaluation.motion import measure_motion
@@ -113,7 +113,7 @@ def evaluate(
     own = rows_of_judge(loaded, data, rows)
     judgement = train_judge(data, *own, seed=seed, num_steps=recogniser_steps, network=recogniser)
     reports: dict[str, dict[str, object]] = {}
-    controls: list[Control] = []
+    controls: list[dict[str, object]] = []
     pairs: list[ClipPair] = []
     for name, all_rows in rows.items():
         chosen = some(all_rows, name, at_most=max_clips, seed=seed)
@@ -132,7 +132,7 @@ def evaluate(
         "recogniser_steps": recogniser_steps,
         "denoising": {str(t): asdict(level) for t, level in levels.items()},
         "parts": reports,
-        "controls": [control.to_dict() for control in controls],
+        "controls": controls,
     }
     write_evaluation(folder, report, pairs, fps=loaded.config.FPS, command=command)
     return report

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dataset import TextToSignDataset
-from methods.evaluation.controls import Control, Denoising, UntrainedError, denoising, redealt, refuse_untrained
+from methods.evaluation.controls import Denoising, UntrainedError, control, denoising, redealt, refuse_untrained
 from methods.evaluation.scores import Score
 from methods.sampling.loading import LoadedModel
 from models.text_encoder import TextEncoder
@@ -37,8 +37,8 @@ def levels(low: float, high: float, mean: float = 1.0) -> dict[int, Denoising]:
 def test_a_control_fails_up_to_what_guessing_reaches() -> None:
     most = Score(0, 100, 0.1).chance_interval()[1]
     for correct in (0, 10, round(100 * most)):
-        assert Control("c", "m", "p", Score(correct, 100, 0.1)).failed
-    assert not Control("c", "m", "p", Score(round(100 * most) + 1, 100, 0.1)).failed
+        assert control("c", "m", "p", Score(correct, 100, 0.1))["failed"]
+    assert not control("c", "m", "p", Score(round(100 * most) + 1, 100, 0.1))["failed"]
 
 
 def test_the_mean_clip_has_the_error_of_the_mean_and_the_ideal_model_none(
