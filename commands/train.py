@@ -10,7 +10,6 @@ from pathlib import Path
 
 from commands.common import add_command, add_verify, config_of
 from config import Config
-from utils.processes import world
 
 SMALLER = (
     "Lower BATCH_SIZE, and raise GRADIENT_ACCUMULATION_STEPS as much, or TINYFUSION_FRAME_CHUNK_SIZE; "
@@ -55,8 +54,7 @@ def _alone(config: Config) -> Iterator[None]:
     try:
         yield
     finally:
-        if world().is_first:
-            lock.release()
+        lock.release()
 
 
 def _train(args: argparse.Namespace, config: Config) -> int:
@@ -80,7 +78,7 @@ def _train(args: argparse.Namespace, config: Config) -> int:
     if finished:
         print(f"Next: python main.py evaluate --checkpoint {latest}")
         return 0
-    print(f"Go on with: {_command(args)} --resume")
+    print("Go on with the same command and --resume.")
     return 130
 
 
@@ -91,13 +89,3 @@ def _print_what_is_there(config: Config) -> None:
         print(f"Previews: {made} GIFs in {preview_folder(config)}")
     logs = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
     print(f"Logs: {logs}, scalars in metrics.jsonl; see them: tensorboard --logdir {shlex.quote(str(logs))}")
-
-
-def _command(args: argparse.Namespace) -> str:
-    """How this training was started, on as many processes."""
-    size, local_size = world().size, world().local_size
-    nodes = f"--nnodes {size // local_size} " if size > local_size else ""
-    start = f"torchrun {nodes}--nproc_per_node {local_size}" if size > 1 else "python"
-    preset = "" if args.preset == "default" else f" --preset {args.preset}"
-    again = "".join(f" --set {shlex.quote(item)}" for item in args.assignments)
-    return f"{start} main.py train{preset}{again}"
