@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 
 from commands.common import add_command, config_of
 
@@ -22,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
 
     found = checkpoint_list.find(folder, verify=args.verify)
     if args.json:
-        print(json.dumps(checkpoint_list.as_json(found), indent=2))
+        print(json.dumps([asdict(one) for one in found], indent=2, default=str))
     elif found:
         print(checkpoint_list.table(found))
     else:

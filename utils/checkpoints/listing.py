@@ -11,7 +11,7 @@ import math
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,6 @@ class CheckpointSummary:
     """One line of ``python main.py checkpoints``; ``problem`` is empty for a sound file."""
 
     path: Path
-    experiment: str  # the folder
     size_bytes: int
     modified: float  # seconds since 1970
     step: int | None = None
@@ -137,7 +136,7 @@ def summarise(path: Path, *, verify: bool = False) -> CheckpointSummary:
         FileNotFoundError: it is not there, or no longer.
     """
     stat = path.stat()
-    place = (path, path.parent.name, stat.st_size, stat.st_mtime)
+    place = (path, stat.st_size, stat.st_mtime)
     try:
         content = load(path, verify=verify)
         config = config_of(content, path)
@@ -149,7 +148,7 @@ def summarise(path: Path, *, verify: bool = False) -> CheckpointSummary:
 
 
 def find(folder: str | Path, *, verify: bool = False) -> list[CheckpointSummary]:
-    """Every checkpoint below ``folder``, by experiment and age; one that a training removes meanwhile is none."""
+    """Every checkpoint below ``folder``, by folder and age; one that a training removes meanwhile is none."""
     found = []
     for path in Path(folder).rglob("*.pt"):
         with contextlib.suppress(FileNotFoundError):
@@ -160,28 +159,11 @@ def find(folder: str | Path, *, verify: bool = False) -> list[CheckpointSummary]
 
 def table(found: list[CheckpointSummary]) -> str:
     """For people: a line a file, unusable ones with the reason."""
-    rows = [("experiment", "step", "epoch", "val loss", "size", "age", "architecture", "path")]
+    rows = [("step", "epoch", "val loss", "size", "saved at", "architecture", "path")]
     for one in found:
         loss = "-" if one.validation_loss is None else f"{one.validation_loss:.4f}"
         numbers = ("-", "-", "-") if one.problem else (f"{one.step:,}", f"{one.epoch:,}", loss)
-        size, what = f"{one.size_bytes / 2**20:.1f} MiB", one.architecture or "unusable"
-        rows.append((one.experiment, *numbers, size, age(one.modified), what, one.problem or str(one.path)))
-    columns = []
-    for index, column in enumerate(zip(*rows, strict=True)):
-        width = max(map(len, column)) if index < 7 else 0
-        columns.append([f"{cell:<{width}}" if index in (0, 6) else f"{cell:>{width}}" for cell in column])
-    return "\n".join("  ".join(cells) for cells in zip(*columns, strict=True))
-
-
-def as_json(found: list[CheckpointSummary]) -> list[dict[str, Any]]:
-    """For machines: the same facts as plain values."""
-    return [{**asdict(one), "path": str(one.path)} for one in found]
-
-
-def age(modified: float) -> str:
-    """``3 h`` for a time stamp three hours ago."""
-    seconds = max(0.0, time.time() - modified)
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+        size, saved = f"{one.size_bytes / 2**20:.1f} MiB", time.strftime("%Y-%m-%d %H:%M", time.localtime(one.modified))
+        rows.append((*numbers, size, saved, one.architecture or "unusable", one.problem or str(one.path)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join([*map(str.rjust, row[:-1], widths), row[-1]]) for row in rows)
