@@ -121,8 +121,9 @@ def _check_space(path: Path, content: dict[str, Any]) -> None:
     needed, free = size_bytes(content), shutil.disk_usage(path.parent).free
     if needed > free:
         raise CheckpointError(
-            f"{path} needs {_gib(needed)}, {path.parent} has {_gib(free)} free; what stood there is untouched. "
-            "Make room, keep fewer (KEEP_CHECKPOINTS), or write elsewhere: --set CHECKPOINT_DIR=FOLDER"
+            f"{path} needs {needed / 2**30:.2f} GiB, {path.parent} has {free / 2**30:.2f} GiB free; "
+            "what stood there is untouched. Make room, keep fewer (KEEP_CHECKPOINTS), or write elsewhere: "
+            "--set CHECKPOINT_DIR=FOLDER"
         )
 
 
@@ -131,10 +132,6 @@ def size_bytes(content: dict[str, Any]) -> int:
     storages = [tensor.untyped_storage() for _, tensor in _tensors(content)]
     unique = {(storage.device, storage.data_ptr(), storage.nbytes()): storage.nbytes() for storage in storages}
     return sum(unique.values()) + 1024 * len(storages) + 2**16
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------
@@ -180,7 +177,8 @@ def read_plain(path: Path, *, verify: bool = True) -> tuple[Any, str]:
             if stated_sha256(path) == sha256:
                 return content, sha256
     except (*UNREADABLE, pickle.UnpicklingError, LookupError, TypeError, AttributeError) as error:
-        raise _damaged(path, _first_line(error)) from error
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise _damaged(path, reason or type(error).__name__) from error
 
 
 def sha256_at(path: Path, step: int) -> str:
@@ -262,8 +260,3 @@ def check_resumable(path: Path, stored: Config, config: Config) -> list[str]:
             f"Run: python main.py fix-config --checkpoint {shlex.quote(str(path))}"
         )
     return [f"{key} {old} -> {new}" for key, (old, new) in changed.items()]
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text else type(error).__name__

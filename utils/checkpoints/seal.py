@@ -21,16 +21,9 @@ import re
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    struct.error,
-    zipfile.BadZipFile,
-)  # NotImplemented is Runtime
+UNREADABLE = (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile)
 LABEL = b"text2sign sha256 "
 SEAL_BYTES = len(LABEL) + 64  # the label and 64 hexadecimal digits
 COMMENT_LENGTH = struct.Struct("<H")  # the last field of a zip, before the comment itself
@@ -105,7 +98,7 @@ def check_structure(path: Path) -> None:
         data = archive.read(pickles[0])  # compares its CRC-32
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL") and not PLAIN_NAMES.fullmatch(str(argument)):
-            raise ValueError(f"it asks for {_shown(argument)}; wanted tensors and plain values, nothing was run")
+            raise ValueError(f"it asks for {str(argument)[:80]!r}; wanted tensors and plain values, nothing was run")
 
 
 def _digest(path: Path) -> str:
@@ -118,7 +111,3 @@ def _digest(path: Path) -> str:
             left -= len(chunk)
     digest.update(COMMENT_LENGTH.pack(0))
     return digest.hexdigest()
-
-
-def _shown(argument: Any) -> str:
-    return ".".join(str(argument)[:80].split()) if argument else "a name that is made up while it is read"
