@@ -1,4 +1,4 @@
-"""Noise schedules: tables, add_noise, conversions between predictions, DDIM and DDPM steps.
+"""Noise schedules: tables, add_noise, conversions between predictions, DDIM steps, of which DDPM's are a case.
 
 Tables are made in float64 and used in float32. Steps are explicit ``(t, t_prev)`` pairs; ``t_prev = -1`` is the clean
 clip. Papers: Ho et al. 2020 (DDPM), Song et al. 2021 (DDIM), Nichol & Dhariwal 2021 (cosine), Salimans & Ho 2022 (v),
@@ -121,6 +121,8 @@ class NoiseSchedule(torch.nn.Module):
     def ddim_step(self, x_t: Tensor, x_0: Tensor, t: Tensor, t_prev: Tensor, *, eta: float, noise: Tensor) -> Tensor:
         """Song et al. 2021, eq. 12 with the sigma of eq. 16; ``noise`` is used only where eta > 0.
 
+        With eta = 1 a draw from q(x_prev | x_t, x_0) (Ho et al. 2020, eq. 6-7), for any t_prev < t.
+
         With sigma_t^2 = beta + (step_alpha sigma_prev)^2, what eq. 12 subtracts under the root is an average of two
         squares, of weights 1 - eta^2 and eta^2: so written, nothing cancels in float32.
         """
@@ -128,15 +130,6 @@ class NoiseSchedule(torch.nn.Module):
         kept = self._at(self.alpha, t, x_t) / alpha_prev * sigma_prev / self._at(self.sigma, t, x_t)  # at most 1
         direction = sigma_prev * ((1 - eta**2) + (eta * kept) ** 2).sqrt() * self.to_eps(x_0, x_t, t)
         return alpha_prev * x_0 + direction + eta * self._posterior_deviation(t, t_prev, x_t) * noise
-
-    def ddpm_step(self, x_t: Tensor, x_0: Tensor, t: Tensor, t_prev: Tensor, *, noise: Tensor) -> Tensor:
-        """A draw from q(x_prev | x_t, x_0) (Ho et al. 2020, eq. 6-7), for any t_prev < t."""
-        alpha, sigma = self._at(self.alpha, t, x_t), self._at(self.sigma, t, x_t)
-        alpha_prev, sigma_prev = self._at(self.alpha, t_prev, x_t), self._at(self.sigma, t_prev, x_t)
-        step_alpha = alpha / alpha_prev  # sqrt of the paper's alpha_t, over the whole step
-        step_beta = self._step_beta(t, t_prev, x_t)
-        mean = (alpha_prev * step_beta * x_0 + step_alpha * sigma_prev**2 * x_t) / sigma**2
-        return mean + self._posterior_deviation(t, t_prev, x_t) * noise
 
     def _posterior_deviation(self, t: Tensor, t_prev: Tensor, like: Tensor) -> Tensor:
         """sqrt of beta-tilde (Ho et al. 2020, eq. 7); zero at the clean end."""

@@ -6,7 +6,7 @@ A new sampler is one function of a ``Step``, one line in ``SAMPLERS`` and one wo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,10 +45,8 @@ def ddim(schedule: NoiseSchedule, step: Step) -> Tensor:
 
 
 def ddpm(schedule: NoiseSchedule, step: Step) -> Tensor:
-    """Ho et al. 2020; ``eta`` changes nothing, the variance is the posterior's."""
-    now, then = step.for_each(step.t), step.for_each(step.t_prev)
-    noise = step.draw() if step.t_prev >= 0 else torch.zeros_like(step.x_t)
-    return schedule.ddpm_step(step.x_t, step.x_0, now, then, noise=noise)
+    """Ho et al. 2020: ``ddim`` with ``eta = 1``, whatever the step's own."""
+    return ddim(schedule, replace(step, eta=1.0))
 
 
 def dpm_solver(schedule: NoiseSchedule, step: Step) -> Tensor:

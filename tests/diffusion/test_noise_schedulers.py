@@ -213,7 +213,7 @@ def test_ddim_steps_are_those_of_diffusers(name: str, prediction_type: str, eta:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
-def test_ddpm_steps_are_those_of_diffusers(name: str, prediction_type: str) -> None:
+def test_ddim_steps_with_eta_one_are_the_ddpm_steps_of_diffusers(name: str, prediction_type: str) -> None:
     theirs = DDPMScheduler(
         num_train_timesteps=T, prediction_type=prediction_type, variance_type="fixed_small", clip_sample=False,
         **diffusers_settings(name),
@@ -225,19 +225,8 @@ def test_ddpm_steps_are_those_of_diffusers(name: str, prediction_type: str) -> N
         wanted = theirs.step(prediction, t, x_t, generator=torch.Generator().manual_seed(t + 200)).prev_sample
         now, then = steps_of(2, t), steps_of(2, t_prev)
         x_0 = ours.to_x_0(prediction, x_t, now, prediction_type=prediction_type)
-        got = ours.ddpm_step(x_t, x_0, now, then, noise=randn(2, 3, 4, seed=t + 200))
+        got = ours.ddim_step(x_t, x_0, now, then, eta=1.0, noise=randn(2, 3, 4, seed=t + 200))
         torch.testing.assert_close(got, wanted, atol=2e-5, rtol=2e-4)
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("num_steps", [1, 3, 7, 50])
-def test_a_ddpm_step_is_the_ddim_step_with_eta_one(name: str, num_steps: int) -> None:
-    schedule = NoiseSchedule(name, T, noise_shift=3.0)
-    for t, t_prev in timestep_pairs(T, num_steps):
-        x_t, x_0, noise = randn(2, 5, seed=t), randn(2, 5, seed=t + 100), randn(2, 5, seed=t + 200)
-        now, then = steps_of(2, t), steps_of(2, t_prev)
-        ddim = schedule.ddim_step(x_t, x_0, now, then, eta=1.0, noise=noise)
-        torch.testing.assert_close(schedule.ddpm_step(x_t, x_0, now, then, noise=noise), ddim, atol=2e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -258,8 +247,6 @@ def test_the_last_step_returns_the_estimate_without_noise() -> None:
     for t in (0, 13, 49):
         arguments = (randn(2, 5, seed=1), x_0, steps_of(2, t), steps_of(2, -1))
         torch.testing.assert_close(schedule.ddim_step(*arguments, eta=1.0, noise=randn(2, 5, seed=2)), x_0)
-        got = schedule.ddpm_step(*arguments, noise=randn(2, 5, seed=2))
-        torch.testing.assert_close(got, x_0, atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -282,7 +269,7 @@ def test_the_posteriors_coefficients_are_those_of_float64_at_both_ends(
         (one, zero, zero, of_x_t, 1e-6, 0.0),
         (zero, zero, one, deviation, 0.0, 5e-5),
     ):
-        got = schedule.ddpm_step(x_t, x_0, t, t_prev, noise=noise)
+        got = schedule.ddim_step(x_t, x_0, t, t_prev, eta=1.0, noise=noise)
         torch.testing.assert_close(got.double(), wanted, atol=atol, rtol=rtol)
 
 
