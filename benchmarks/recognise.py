@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import shutil
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from benchmarks.machine import write_result
 from config import Config, ConfigError, UserError, make_config, model_keys
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
 from external.TinyFusion.dit import OURS, PATCH_SIZES
-from methods.fix_config import fit, known_keys, read_defaults, read_source, replace_file, stored_config
+from methods.fix_config import fit, read_source, replace_file, stored_config
 from utils.checkpoints import file as checkpoint
 from utils.runtime import generator
 
@@ -78,19 +79,25 @@ def write_checkpoint(config: Config, path: Path, *, with_settings: bool) -> None
     checkpoint.save(path, {**version, "config": config.to_dict(), **empty, **tables})
 
 
+def defaults_of(file: Path) -> dict[str, Any]:
+    """The settings of another config.py, as Python itself reads them."""
+    space: dict[str, Any] = {"__name__": "config"}
+    exec(compile(file.read_text(), file, "exec"), space)
+    return {field.name: field.default for field in dataclasses.fields(space["Config"])}
+
+
 def outcome(config: Config, folder: Path, *, with_settings: bool) -> str:
     """``right``, ``refused`` (nothing was written), or ``wrong: KEY``."""
     path, file = folder / "a.pt", folder / "config.py"
     write_checkpoint(config, path, with_settings=with_settings)
     shutil.copy(settings.__file__, file)
-    before = read_defaults(file.read_text())
+    before = defaults_of(file)
     refused = False
     try:  # what the command does
-        stored, unknown = stored_config(path)
-        replace_file(file, fit(read_source(file), stored, known_keys(stored, unknown)))
+        replace_file(file, fit(read_source(file), *stored_config(path)))
     except UserError:
         refused = True
-    after = read_defaults(file.read_text())
+    after = defaults_of(file)
     if refused:
         return "refused" if after == before else "wrong: refused, yet written"
     known = [key for key in model_keys(config.MODEL_ARCHITECTURE) if with_settings or key not in UNTRACED]

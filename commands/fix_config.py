@@ -7,6 +7,7 @@ from pathlib import Path
 
 import config as settings
 from commands.common import add_command
+from config import model_keys
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -23,15 +24,16 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Rewrite the model keys' literals in config.py, show the diff, keep a backup."""
-    from methods.fix_config import fit, known_keys, read_source, replace_file, stored_config, unified_diff
+    from methods.fix_config import fit, read_source, replace_file, stored_config, unified_diff
 
     path, file = Path(args.checkpoint), Path(args.file)
-    stored, unknown = stored_config(path)
+    stored, known = stored_config(path)
+    unknown = [key for key in model_keys(stored.MODEL_ARCHITECTURE) if key not in known]
     if unknown:
         print(f"{path} has lost its settings; its tensors are those of {stored.MODEL_NAME}.")
         print(f"Nothing in them shows, so see for yourself: {', '.join(unknown)}\n")
     old = read_source(file)
-    new = fit(old, stored, known_keys(stored, unknown))
+    new = fit(old, stored, known)
     if old == new:
         print(f"{file} fits {path} already.")
         return 0

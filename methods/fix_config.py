@@ -11,8 +11,8 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import itertools
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,14 @@ from utils.files import write_file
 
 
 def stored_config(path: Path) -> tuple[Config, tuple[str, ...]]:
-    """The config of the model in ``path``, and the model keys of it that are not known and stand at their defaults.
+    """The config of the model in ``path``, and the model keys of it that are known; others stand at their defaults.
 
     Raises:
         CheckpointError: unreadable, damaged, or of no architecture that this version knows.
     """
     try:
-        return checkpoint.config_of(checkpoint.load(path), path), ()
+        config = checkpoint.config_of(checkpoint.load(path), path)
+        return config, model_keys(config.MODEL_ARCHITECTURE)
     except checkpoint.CheckpointError as error:
         content, _ = checkpoint.read_plain(path)  # raises if that is what is wrong
         if not isinstance(content, dict) or "config" in content:
@@ -54,9 +55,9 @@ def stored_config(path: Path) -> tuple[Config, tuple[str, ...]]:
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> tuple[Config, tuple[str, ...]] | None:
-    """The config whose model has exactly these tensors, and its model keys that leave no trace in them; None if none.
+    """The config whose model has exactly these tensors, and its model keys that they show; None if none.
 
-    The keys without a trace stand at their defaults: the weights are the same for any number of frames or steps.
+    The others stand at their defaults: the weights are the same for any number of frames or steps.
     """
     shapes = {name.removeprefix("backbone."): tuple(t.shape) for name, t in tensors.items() if "backbone." in name}
     for name, architecture in ARCHITECTURES.items():
@@ -68,7 +69,7 @@ def recognise(tensors: Mapping[str, Tensor]) -> tuple[Config, tuple[str, ...]] |
         except (KeyError, ValueError, ConfigError):  # another architecture's tensors
             continue
         if _shapes_of(config, tensors["text.pooled_mean"].shape[0]) == shapes:
-            return config, tuple(key for key in model_keys(name) if key not in values)
+            return config, tuple(values)
     return None
 
 
@@ -90,11 +91,6 @@ def _statistics(tensors: Mapping[str, Tensor]) -> Values:
         )
     }
     return {"IMAGE_SIZE": tensors["clip_mean"].shape[-1], **fitted}
-
-
-def known_keys(config: Config, unknown: tuple[str, ...]) -> tuple[str, ...]:
-    """The model keys of ``config`` that may be written into config.py."""
-    return tuple(key for key in model_keys(config.MODEL_ARCHITECTURE) if key not in unknown)
 
 
 # ---- The literals of config.py -----------------------------------------------------------------------------------
@@ -121,36 +117,26 @@ def fit(source: str, stored: Config, keys: tuple[str, ...]) -> str:
     """``source`` with the defaults of ``keys`` as in ``stored``, and INFERENCE_TIMESTEPS where it would be too many.
 
     Raises:
-        ConfigError: as ``rewrite_defaults``, or the defaults would not be a valid config together.
+        ConfigError: no literal default of such a name, or the defaults would not be a valid config together.
     """
-    values = {key: getattr(stored, key) for key in keys}
-    if "TIMESTEPS" in keys and read_defaults(source).get("INFERENCE_TIMESTEPS", 0) > stored.TIMESTEPS:
-        values["INFERENCE_TIMESTEPS"] = stored.INFERENCE_TIMESTEPS
-    fitted = rewrite_defaults(source, values)
+    nodes, lines = _default_literals(source), source.splitlines(keepends=True)
+    missing = sorted(set(keys) - set(nodes))
+    if missing:
+        raise ConfigError(f"config.py declares no literal default for {', '.join(missing)}; nothing was changed.")
+    values = {name: ast.literal_eval(node) for name, node in nodes.items()}
+    fitted = {**values, **{key: getattr(stored, key) for key in keys}}
+    if "TIMESTEPS" in keys and fitted.get("INFERENCE_TIMESTEPS", 0) > stored.TIMESTEPS:
+        fitted["INFERENCE_TIMESTEPS"] = stored.INFERENCE_TIMESTEPS
     try:
-        from_dict(read_defaults(fitted))
+        from_dict(fitted)
     except ConfigError as error:
         raise ConfigError(
             f"With the checkpoint's model, config.py would not be valid: {error} Nothing was changed."
         ) from error
-    return fitted
-
-
-def rewrite_defaults(source: str, values: dict[str, Any]) -> str:
-    """``source`` of config.py with the default of every setting in ``values`` replaced by its literal.
-
-    Raises:
-        ConfigError: a setting that the class ``Config`` does not declare with a literal default.
-    """
-    literals = _default_literals(source)
-    unknown = sorted(set(values) - set(literals))
-    if unknown:
-        raise ConfigError(f"config.py declares no literal default for {', '.join(unknown)}; nothing was changed.")
-    lines = source.splitlines(keepends=True)
-    for name, node in literals.items():
-        if name in values and ast.literal_eval(node) != values[name]:
+    for name, node in nodes.items():
+        if fitted[name] != values[name]:
             line = lines[node.lineno - 1].encode()  # ast counts columns in bytes
-            replaced = line[: node.col_offset] + _literal(values[name]).encode() + line[node.end_col_offset :]
+            replaced = line[: node.col_offset] + _literal(fitted[name]).encode() + line[node.end_col_offset :]
             lines[node.lineno - 1] = replaced.decode()
     return "".join(lines)
 
@@ -162,16 +148,11 @@ def unified_diff(old: str, new: str, name: str) -> str:
 
 def replace_file(path: Path, text: str) -> Path:
     """Write ``text`` to ``path`` in one step, after a copy of what stood there; returns the copy's path."""
-    stem = f"{path.name}.bak-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))  # a second run within the second
-    backup = next(candidate for candidate in map(path.with_name, names) if not candidate.exists())
+    names = (path.with_name(f"{path.name}.bak-{number}") for number in itertools.count(1))
+    backup = next(name for name in names if not name.exists())
     shutil.copy2(path, backup)
     write_file(path, text.encode())
     return backup
-
-
-def read_defaults(source: str) -> dict[str, Any]:
-    return {name: ast.literal_eval(node) for name, node in _default_literals(source).items()}
 
 
 def _default_literals(source: str) -> dict[str, ast.expr]:
