@@ -15,7 +15,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
@@ -41,19 +40,8 @@ CATEGORIES = (
     "Noise_Visualization", "System", "Configuration",
 )  # fmt: skip
 METRICS, REPLACED = "metrics.jsonl", "metrics_replaced.jsonl"
+NUM_BINS = 64  # of a histogram
 WAITING_BYTES = 2**20  # of lines that the disk has refused so far
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """``counts`` of values in the bins that end at ``limits``; ``total`` and ``squares`` are the values' sums."""
-
-    low: float
-    high: float
-    counts: list[int]
-    limits: list[float]
-    total: float
-    squares: float
 
 
 def tag(category: str, name: str) -> str:
@@ -158,13 +146,9 @@ class TrainLogger:
         text = (note + "\n\n" if note else "") + "\n".join(lines)
         self._show(lambda writer: writer.add_text(tag(category, name), text, step))
 
-    def histogram(self, step: int, category: str, name: str, one: Histogram) -> None:
-        """The distribution of many values."""
-        name = tag(category, name)
-        self._show(lambda writer: writer.add_histogram_raw(
-            name, min=one.low, max=one.high, num=sum(one.counts), sum=one.total,
-            sum_squares=one.squares, bucket_limits=one.limits, bucket_counts=one.counts, global_step=step,
-        ))  # fmt: skip
+    def histogram(self, step: int, category: str, name: str, values: Tensor) -> None:
+        """The distribution of many ``values``, all of them finite, on the host."""
+        self._show(lambda writer: writer.add_histogram(tag(category, name), values, step, bins=NUM_BINS))
 
     def graph(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """The module's graph, traced with ``inputs``, under the Graphs tab, which knows no categories."""

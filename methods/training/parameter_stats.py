@@ -1,4 +1,4 @@
-"""Norms and histograms of parameters, in groups that any backbone's names fall into by themselves."""
+"""Norms and values of parameters, in groups that any backbone's names fall into by themselves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from methods.training.distributed import is_sharded, own_part, whole
 from utils.process_group import add
-from utils.train_logger import Histogram
 
-NUM_BINS = 64  # of a histogram
+MAX_VALUES = 2**20  # of a group: as many show the same histogram as all
 
 
 def group_of(name: str) -> str:
@@ -43,29 +42,21 @@ def norms(tensors: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def histograms(tensors: Mapping[str, Tensor]) -> dict[str, Histogram]:
-    """Histogram of each group's values over NUM_BINS equal bins between its extremes; groups with NaN are left out."""
+def samples(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Group -> about MAX_VALUES of its values at most, evenly spaced: what a histogram is drawn of. (K,) float32, host.
+
+    Groups whose values are not all numbers are left out.
+    """
     members: dict[str, list[Tensor]] = {}
     for name, tensor in tensors.items():
-        members.setdefault(group_of(name), []).append(tensor.detach())
-    found = {group: _histogram([whole(part) for part in parts]) for group, parts in members.items()}
-    return {group: histogram for group, histogram in found.items() if histogram is not None}
-
-
-def _histogram(tensors: list[Tensor]) -> Histogram | None:
-    extremes = [part for tensor in tensors for part in tensor.aminmax()]
-    low, high = float(torch.stack(extremes[::2]).min()), float(torch.stack(extremes[1::2]).max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return None
-    width = (high - low) / NUM_BINS or 1.0
-    counts = sum(
-        torch.bincount(((tensor.flatten().float() - low) / width).long().clamp_(0, NUM_BINS - 1), minlength=NUM_BINS)
-        for tensor in tensors
-    )
-    sums = torch.stack([torch.stack([part.sum(), part.square().sum()]) for part in (t.float() for t in tensors)])
-    total, squares = map(math.fsum, zip(*sums.tolist(), strict=True))  # MPS knows no float64
-    limits = [low + width * (i + 1) for i in range(NUM_BINS)]
-    return Histogram(low, high, counts.tolist(), limits, total, squares)
+        members.setdefault(group_of(name), []).append(tensor)
+    found = {}
+    for group, parts in members.items():
+        every = math.ceil(sum(part.numel() for part in parts) / MAX_VALUES)
+        values = torch.cat([whole(part.detach()).flatten()[::every] for part in parts]).float().cpu()
+        if values.isfinite().all():
+            found[group] = values
+    return found
 
 
 def parameter_table(model: nn.Module) -> list[list[str]]:

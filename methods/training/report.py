@@ -23,7 +23,7 @@ from methods.cost import matmul_peak, training_flops
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.loading import LoadedModel
 from methods.training.means import Means
-from methods.training.parameter_stats import histograms, norms
+from methods.training.parameter_stats import norms, samples
 from methods.training.previews import preview
 from methods.training.start_report import Run, report_start
 from methods.training.step import StepResult
@@ -90,8 +90,8 @@ class Report:
         if log:
             self._gradient_norms = norms(found)
         if details:
-            for group, one in histograms(_matrices(found)).items():
-                self._log.histogram(step, "Gradient_Stats", f"gradient_{group}", one)
+            for group, values in samples(_matrices(found)).items():
+                self._log.histogram(step, "Gradient_Stats", f"gradient_{group}", values)
 
     def after_step(self, result: StepResult, *, seconds: float) -> Validation | None:
         """The step that ended took so many ``seconds``. Returns what was measured of its state on held-out clips."""
@@ -204,8 +204,8 @@ class Report:
         run = self._run
         self._peak = max(self._peak, matmul_peak(run.device, run.model.autocast_dtype))  # the first was unlucky
         weights = {name: p.detach() for name, p in run.model.named_parameters()}
-        for group, one in histograms(_matrices(weights)).items():
-            self._log.histogram(step, "Parameter_Histograms", group, one)
+        for group, values in samples(_matrices(weights)).items():
+            self._log.histogram(step, "Parameter_Histograms", group, values)
         return {
             ("Parameter_Stats", "ema_initial_share"): ema_initial_share(run.config, step),
             **{("Parameter_Stats", f"norm_{group}"): norm for group, norm in norms(weights).items()},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from methods.training.parameter_stats import (
-    NUM_BINS,
+    MAX_VALUES,
     group_of,
-    histograms,
     norms,
     parameter_table,
+    samples,
 )
 
 
@@ -56,16 +55,14 @@ def test_the_norm_of_a_group_is_that_of_its_values_in_one_vector() -> None:
     assert norms({}) == {}
 
 
-def test_a_histogram_is_numpys() -> None:
-    values = torch.randn(1000, generator=torch.Generator().manual_seed(1))
-    parts = {"both.weight": values, "both.bias": torch.linspace(-2, 3, 500)}
-    found = histograms(parts)["both"]
-    values = torch.cat(list(parts.values())).double().numpy()
-    counts, edges = np.histogram(values, bins=NUM_BINS)
-    assert np.abs(np.array(found.counts) - counts).sum() <= 2 and sum(found.counts) == 1500  # rounding at an edge
-    np.testing.assert_allclose(found.limits, edges[1:], rtol=1e-5, atol=1e-5)
-    assert (found.low, found.high) == (pytest.approx(values.min()), pytest.approx(values.max()))
-    assert (found.total, found.squares) == (pytest.approx(values.sum(), rel=1e-4), pytest.approx((values**2).sum()))
+def test_few_values_are_kept_as_they_are_and_many_thinned_evenly() -> None:
+    few, many = torch.randn(7, generator=torch.Generator().manual_seed(1)), torch.arange(3.0 * MAX_VALUES)
+    found = samples({"a.weight": few, "a.bias": few, "b.weight": many.view(3, -1)})
+    assert torch.equal(found["a"], torch.cat([few, few])) and torch.equal(found["b"], many[::3])
+
+
+def test_a_group_with_a_value_that_is_no_number_has_no_histogram() -> None:
+    assert samples({"f.weight": torch.ones(10), "b.weight": torch.tensor([1.0, math.nan])}).keys() == {"f"}
 
 
 def test_no_statistic_needs_float64_which_mps_has_not() -> None:
@@ -81,12 +78,7 @@ def test_no_statistic_needs_float64_which_mps_has_not() -> None:
     net = model()
     weights = {name: p.detach() for name, p in net.named_parameters()}
     with Mps():
-        assert norms(weights) and histograms(weights)
-
-
-def test_equal_values_have_a_histogram_and_broken_ones_none() -> None:
-    found = histograms({"f.weight": torch.ones(10), "b.weight": torch.tensor([1.0, math.nan])})
-    assert found.keys() == {"f"} and sum(found["f"].counts) == found["f"].counts[0] == 10
+        assert norms(weights) and samples(weights)
 
 
 def test_the_table_counts_every_parameter_once() -> None:
