@@ -182,22 +182,12 @@ class Config:
         patch, coarsest = int(self.TINYFUSION_VARIANT.split("/")[1]), self.UNET_PATCH_SIZE * 2 ** (self.UNET_LEVELS - 1)
         head = "the width of an attention head"
         units = [  # a setting whose readers mind it, then the unit
-            (
-                "TINYFUSION_VARIANT",
-                "IMAGE_SIZE",
-                patch,
-                f"the patch size of TINYFUSION_VARIANT={self.TINYFUSION_VARIANT}",
-            ),
+            ("TINYFUSION_VARIANT", "IMAGE_SIZE", patch, "px, the side of a patch of TINYFUSION_VARIANT"),
             ("TINYFUSION_ADAPTER_WIDTH", "TINYFUSION_ADAPTER_WIDTH", 32, head),
             ("TUBELET_SIZE", "IMAGE_SIZE", self.TUBELET_SIZE, "the TUBELET_SIZE"),
             ("TUBELET_FRAMES", "NUM_FRAMES", self.TUBELET_FRAMES, "the TUBELET_FRAMES"),
             ("TRANSFORMER_WIDTH", "TRANSFORMER_WIDTH", 64, head),
-            (
-                "UNET_LEVELS",
-                "IMAGE_SIZE",
-                coarsest,
-                f"px at the coarsest of UNET_LEVELS={self.UNET_LEVELS} resolutions",
-            ),
+            ("UNET_LEVELS", "IMAGE_SIZE", coarsest, "px at the coarsest of UNET_LEVELS resolutions"),
             ("UNET_WIDTH", "UNET_WIDTH", 32, head),
         ]
         keys = model_keys(self.MODEL_ARCHITECTURE)
@@ -225,13 +215,9 @@ class Config:
         return dataclasses.asdict(self)
 
 
-MODEL_KEYS = (
-    "MODEL_ARCHITECTURE", "TINYFUSION_VARIANT", "TINYFUSION_ADAPTER_WIDTH", "TUBELET_FRAMES", "TUBELET_SIZE",
-    "TRANSFORMER_WIDTH", "TRANSFORMER_DEPTH", "UNET_PATCH_SIZE", "UNET_WIDTH", "UNET_LEVELS", "NUM_FRAMES",
-    "IMAGE_SIZE", "TEXT_ENCODER", "TEXT_MAX_LENGTH", "TIMESTEPS", "NOISE_SCHEDULER", "NOISE_SHIFT", "PREDICTION_TYPE",
-    "STANDARDISE_CLIPS", "STANDARDISE_TEXT",
-)  # fmt: skip
-"""Settings that a trained model was built with."""
+_NAMES = [field.name for field in dataclasses.fields(Config)]
+MODEL_KEYS = tuple(_NAMES[_NAMES.index("MODEL_ARCHITECTURE") : _NAMES.index("STANDARDISE_TEXT") + 1])
+"""Settings that a trained model was built with: one group of the above."""
 
 _SHARED = ("TUBELET_", "TRANSFORMER_")  # beginnings of the sizes of an architecture that has none of its own
 _OWN = {"tinyfusion": ("TINYFUSION_",), "unet3d": ("UNET_",)}  # architecture -> beginnings of its sizes

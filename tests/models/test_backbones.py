@@ -122,7 +122,7 @@ def test_unet3d_s_attention_keeps_places_and_frames_in_order() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"IMAGE_SIZE": 40}, "IMAGE_SIZE=40 is no multiple of 16, px at the coarsest of UNET_LEVELS=4 resolutions"),
+        ({"IMAGE_SIZE": 40}, "IMAGE_SIZE=40 is no multiple of 16, px at the coarsest of UNET_LEVELS resolutions"),
         ({"UNET_WIDTH": 48}, "UNET_WIDTH=48 is no multiple of 32, the width of an attention head"),
     ],
 )
