@@ -117,6 +117,22 @@ def test_an_old_file_may_still_be_read_lazily_while_a_new_one_takes_its_place(tm
     assert torch.equal(loaded["model"]["weight"], torch.arange(6.0).reshape(2, 3))
 
 
+def test_what_is_read_and_its_hash_are_of_one_file_though_another_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, newer = saved(tmp_path / "a.pt", step=1), saved(tmp_path / "b.pt", step=2)
+    read = torch.load
+
+    def replaced_before(*args: object, **more: object) -> object:
+        if newer.exists():
+            newer.replace(path)
+        return read(*args, **more)
+
+    monkeypatch.setattr("torch.load", replaced_before)
+    found = checkpoint.load(path)
+    assert found["step"] == 2 and found["sha256"] == path.read_bytes()[-64:].decode()
+
+
 def test_changing_a_loaded_tensor_does_not_change_the_file(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pt")
     checkpoint.load(path)["model"]["weight"].fill_(-1)
