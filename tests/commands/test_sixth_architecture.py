@@ -104,7 +104,7 @@ def test_its_step_is_planned_from_one_of_its_blocks() -> None:
     place = Place(torch.device("cpu"), True, None)
     assert len(one_block(debug_config(), place, text_width=24).backbone.blocks) == 1
     speed = measure_speed(debug_config(), place, text_width=24, num_tokens=8)
-    assert speed.share is not None and speed.measured_on == "one block, 2 x 4 frames"
+    assert speed.share is not None and speed.matmul_rate > 0
 
 
 @pytest.mark.usefixtures("sixth")
