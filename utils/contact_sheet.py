@@ -10,17 +10,11 @@ from utils.video import VideoError, check_frames
 SHEET_COLUMNS = 13  # before it wraps into bands
 
 
-def contact_sheet(
-    rows: list[tuple[str, list[np.ndarray]]],
-    columns: list[str],
-    *,
-    scale: int = 2,
-    strip: tuple[int, ...] | None = None,
-) -> Image.Image:
+def contact_sheet(rows: list[tuple[str, list[np.ndarray]]], columns: list[str], *, side: int = 128) -> Image.Image:
     """One picture of many clips: a row per (label, one (F, H, W, 3) uint8 clip per column), titles above, labels left.
 
-    A cell shows the clip's middle frame F // 2, or the frames of ``strip`` side by side, ``scale`` times as large.
-    More than 13 frames across wrap into bands of equal width, each with its titles and all rows.
+    A cell shows the clip's middle frame F // 2, enlarged by a whole number until it is ``side`` px high at least.
+    More than 13 cells across wrap into bands of equal width, each with its titles and all rows.
 
     Raises:
         VideoError: no clip at all, or a row with more or fewer clips than columns.
@@ -30,8 +24,8 @@ def contact_sheet(
             raise VideoError(f"Row {label!r} has {len(clips)} clips for {len(columns)} columns; wanted one each.")
     if not rows or not columns:
         raise VideoError("A contact sheet needs at least one row and one column.")
-    cells = [[_cell(clip, scale=scale, strip=strip) for clip in clips] for _, clips in rows]
-    num_bands = -(-len(columns) // max(1, SHEET_COLUMNS // len(strip or (0,))))
+    cells = [[_cell(clip, side) for clip in clips] for _, clips in rows]
+    num_bands = -(-len(columns) // SHEET_COLUMNS)
     per_band = -(-len(columns) // num_bands)
     labels = [label for label, _ in rows]
     bands = [
@@ -44,10 +38,10 @@ def contact_sheet(
     return sheet
 
 
-def _cell(clip: np.ndarray, *, scale: int, strip: tuple[int, ...] | None) -> Image.Image:
+def _cell(clip: np.ndarray, side: int) -> Image.Image:
     check_frames(clip)
-    picture = np.concatenate([clip[i] for i in (strip or (len(clip) // 2,))], axis=1)
-    return Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1))
+    scale = max(1, -(-side // clip.shape[1]))
+    return Image.fromarray(clip[len(clip) // 2].repeat(scale, axis=0).repeat(scale, axis=1))
 
 
 def _band(labels: list[str], cells: list[list[Image.Image]], titles: list[str], *, gap: int = 4) -> Image.Image:

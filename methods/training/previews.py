@@ -14,7 +14,6 @@ from methods.sampling.provenance import Request, file_name
 from utils.captions import short_titles
 from utils.contact_sheet import contact_sheet
 
-SIDE = 128  # px, at least, of a clip in a comparison
 MAX_TITLE = 24  # characters of a caption: what a card of TensorBoard shows
 
 
@@ -24,11 +23,7 @@ def folder(config: Config) -> Path:
 
 
 def preview(
-    loaded: LoadedModel,
-    data: TextToSignDataset,
-    indices: list[int],
-    *,
-    write: bool = True,
+    loaded: LoadedModel, data: TextToSignDataset, indices: list[int], *, write: bool = True
 ) -> dict[str, np.ndarray]:
     """Make a clip for each of the first NUM_PREVIEWS captions of the clips ``indices``, and ``write`` it as ``sample``.
 
@@ -47,6 +42,5 @@ def preview(
 
 def beside(real: np.ndarray, generated: np.ndarray) -> np.ndarray:
     """Two clips (F, H, W, 3) uint8 as one, enlarged, with their names above."""
-    scale = max(1, -(-SIDE // real.shape[1]))
     pairs = [[real[i : i + 1], generated[i : i + 1]] for i in range(len(real))]
-    return np.stack([np.asarray(contact_sheet([("", pair)], ["real", "generated"], scale=scale)) for pair in pairs])
+    return np.stack([np.asarray(contact_sheet([("", pair)], ["real", "generated"])) for pair in pairs])

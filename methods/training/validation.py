@@ -25,6 +25,7 @@ from utils.video import to_uint8
 
 PICTURED_LEVELS = (0, 3, 6)  # of the noise levels
 PICTURE_SIDE = 64  # px, at least, of a cell: a card of TensorBoard shows five beside each other as they are
+COLUMNS = ["x_t", "x_0 hat", "x_0", "eps hat", "eps"]
 NOISE_RANGE = 3.0  # deviations of noise between black and white
 
 
@@ -80,7 +81,7 @@ class FixedClips:
             levels.append(_level(t, model, torch.cat(moments).cpu().double().mean(0)))
             if position in PICTURED_LEVELS:
                 rows.append((f"t={t}", _cells(model, *first)))
-        return FixedErrors(levels, _picture(rows))
+        return FixedErrors(levels, np.asarray(contact_sheet(rows, COLUMNS, side=PICTURE_SIDE)))
 
     def _estimate(
         self, model: Text2Sign, encoder: TextEncoder, rows: list[int], t: int
@@ -116,11 +117,3 @@ def _cells(model: Text2Sign, x_t: Tensor, x_0: Tensor, x_0_hat: Tensor, eps: Ten
     middle = slice(x_t.shape[1] // 2, x_t.shape[1] // 2 + 1)
     clips = [model.unstandardise(part) for part in (x_t, x_0_hat, x_0)] + [eps_hat / NOISE_RANGE, eps / NOISE_RANGE]
     return [to_uint8(clip[:, middle].nan_to_num(-1.0, 1.0, -1.0)) for clip in clips]
-
-
-COLUMNS = ["x_t", "x_0 hat", "x_0", "eps hat", "eps"]
-
-
-def _picture(rows: list[tuple[str, list[np.ndarray]]]) -> np.ndarray:
-    height = rows[0][1][0].shape[1]
-    return np.asarray(contact_sheet(rows, COLUMNS, scale=max(1, -(-PICTURE_SIDE // height))))
