@@ -108,7 +108,8 @@ class Report:
         if self._is_due(step, "LOG_DETAILS_EVERY_EPOCHS"):
             values |= self._details(step)
         if self._is_due(step, "VALIDATE_EVERY_EPOCHS"):
-            errors = self._fixed_errors()
+            with self._averaged_weights():
+                errors = self._fixed.measure(run.model, run.encoder)
             values |= self._error_values(step, errors)
             validation = Validation(step, errors.loss) if run.validation else None
         if self._is_due(step, "RANK_EVERY_EPOCHS"):
@@ -210,10 +211,6 @@ class Report:
             ("Parameter_Stats", "ema_initial_share"): ema_initial_share(run.config, step),
             **{("Parameter_Stats", f"norm_{group}"): norm for group, norm in norms(weights).items()},
         }
-
-    def _fixed_errors(self) -> FixedErrors:
-        with self._averaged_weights():
-            return self._fixed.measure(self._run.model, self._run.encoder)
 
     def _error_values(self, step: int, found: FixedErrors) -> Values:
         """Errors of the fixed clips, and their picture."""
