@@ -7,7 +7,6 @@ evaluation. Clips and sheets are listed in LIST, so that another evaluation remo
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -61,8 +60,6 @@ def _make_room(folder: Path, names: list[str]) -> None:
         found = f"{folder} cannot be cleared of an earlier evaluation ({error})"
         raise FileError(f"{found}. Use another --output.") from error
     write_file(listed, "".join(f"{name}\n" for name in names).encode())
-    if others := sorted(there - earlier - set(names)):
-        print(f"note: no evaluation lists {len(others)} files of {folder}, so they stay: {others[0]}", file=sys.stderr)
 
 
 def _sheet(pairs: list[ClipPair]) -> Image.Image:
