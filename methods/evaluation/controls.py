@@ -74,10 +74,10 @@ def refuse_untrained(loaded: LoadedModel, by_timestep: dict[int, Denoising]) -> 
     Raises:
         UntrainedError: says what was found and what to do.
     """
-    share = ema_initial_share(loaded.config, loaded.step)
+    share, who = ema_initial_share(loaded.config, loaded.step), f"{loaded.path} at step {loaded.step:,}"
     if share > MAX_INITIAL_SHARE:
         raise UntrainedError(
-            f"{loaded.path} at step {loaded.step:,}: its averaged weights are still {share:.0%} initial ones, so no "
+            f"{who}: its averaged weights are still {share:.0%} initial ones, so no "
             f"score of them would mean anything. Train longer, or with a smaller EMA_DECAY (now "
             f"{loaded.config.EMA_DECAY:g}, every {loaded.config.EMA_EVERY} steps)."
         )
@@ -92,7 +92,7 @@ def refuse_untrained(loaded: LoadedModel, by_timestep: dict[int, Denoising]) -> 
     best = min(by_timestep.values(), key=lambda level: level.error)
     if not best.error <= NOTHING_LEARNT * best.mean_clip_error:
         raise UntrainedError(
-            f"{loaded.path} at step {loaded.step:,} has learnt nothing yet: its error is {best.error:.3g} at best, "
+            f"{who} has learnt nothing yet: its error is {best.error:.3g} at best, "
             f"that of the mean clip {best.mean_clip_error:.3g}. Train longer."
         )
     return share

@@ -124,9 +124,9 @@ def evaluate(
         controls += controls_of(part, blind)
         pairs += _pairs(part)
     report = {
+        **_of_model(loaded, share),
         **_head(loaded, data, judgement),
-        "averaged_weights_initial_share": share,
-        "blind": _blind(blind, blind_share),
+        "blind": _of_model(blind, blind_share) if blind else None,
         "max_clips": max_clips,
         "clips_per_caption": clips_per_caption,
         "recogniser_steps": recogniser_steps,
@@ -139,13 +139,10 @@ def evaluate(
 
 
 def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dict[str, object]:
-    """What was evaluated, and by which recogniser."""
+    """On what, how, and by which recogniser."""
     return {
         "format": FORMAT,
         "version": VERSION,
-        "checkpoint": path_text(loaded.path),
-        "checkpoint_sha256": loaded.sha256,
-        "step": loaded.step,
         "data": path_text(data.folder),
         "seed": loaded.config.SEED,
         "weights": "averaged",
@@ -162,12 +159,10 @@ def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dic
     }
 
 
-def _blind(blind: LoadedModel | None, share: float | None) -> dict[str, object] | None:
-    """Which text-blind model was a control."""
-    if blind is None:
-        return None
-    known = {"checkpoint": path_text(blind.path), "checkpoint_sha256": blind.sha256, "step": blind.step}
-    return {**known, "averaged_weights_initial_share": share}
+def _of_model(loaded: LoadedModel, share: float) -> dict[str, object]:
+    """Which checkpoint, and the ``share`` of initial weights in its averaged ones."""
+    found = {"checkpoint": path_text(loaded.path), "checkpoint_sha256": loaded.sha256, "step": loaded.step}
+    return {**found, "averaged_weights_initial_share": share}
 
 
 def _pairs(part: Part) -> list[ClipPair]:
