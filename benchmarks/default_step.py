@@ -13,11 +13,10 @@ import argparse
 import tempfile
 import time
 
-from benchmarks.machine import write_result
+from benchmarks.machine import peak_memory_bytes, write_result
 from config import make_config
 from methods.trainer import Trainer
 from presets import PACKAGED_ENCODER
-from utils.runtime import peak_memory_bytes
 
 GIB = 2**30
 

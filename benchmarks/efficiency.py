@@ -24,7 +24,7 @@ import torch
 from benchmarks.flops import Operations, operations, own_products
 from benchmarks.limits import Limits, short
 from benchmarks.loop import LoopCost, loop_cost
-from benchmarks.machine import command_line, result_name, write_result
+from benchmarks.machine import command_line, peak_memory_bytes, result_name, write_result
 from benchmarks.profiling import profile
 from benchmarks.timing import LONG, num_rounds, repeated, summary
 from benchmarks.workload import TrainingStep, Workload, preset
@@ -70,7 +70,7 @@ def measure_training(work: Workload, counted: Operations, *, steps: int) -> dict
         "ema_every": work.config.EMA_EVERY,
         "tflop": counted.training * clips / 1e12,
         "tflop_executed": counted.executed * clips / 1e12,
-        "peak_memory_gib": runtime.peak_memory_bytes(work.device) / 2**30,
+        "peak_memory_gib": peak_memory_bytes(work.device) / 2**30,
     }
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from utils.runtime import memory_gib
+
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +55,12 @@ def command_line(name: str) -> str:
 def result_name(base: str, *choices: tuple[str, str]) -> str:
     """The name of a result file; of each choice (value, default) the value stands in it if it is not the default."""
     return "_".join([base, *(value for value, default in choices if value != default)])
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Largest memory of this process so far: on a GPU what torch allocated, else the resident set."""
+    found = memory_gib(device)
+    return round(found.get("gpu_peak", found.get("mps_reserved", found["host_peak"])) * 2**30)
 
 
 def run_command(command: str) -> float:

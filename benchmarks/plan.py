@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.machine import ROOT, command_line, write_result
+from benchmarks.machine import ROOT, command_line, peak_memory_bytes, write_result
 from config import Config, make_config
 from methods.planning.memory import place_of, plan_training
 from methods.trainer import Trainer
@@ -126,12 +126,12 @@ def measure(config: Config, what: str) -> dict[str, int]:
 
     if trainer.device.type == "cuda":
         steps()
-        peak = runtime.peak_memory_bytes(trainer.device)
+        peak = peak_memory_bytes(trainer.device)
     elif what == "allocated":
         peak = kept_by(trainer) + peak_of_allocations(steps)
     else:
         steps()
-        peak = runtime.peak_memory_bytes(trainer.device) - before
+        peak = peak_memory_bytes(trainer.device) - before
     return {
         "bytes": peak,
         "text_width": trainer.encoder.width,

@@ -91,13 +91,6 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.Abst
     return torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext()
 
 
-def set_determinism(deterministic: bool) -> None:
-    """Allow only bitwise reproducible kernels (CUDA also needs CUBLAS_WORKSPACE_CONFIG=:4096:8), or any."""
-    if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports torch's compiler
-        torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.benchmark = not deterministic
-
-
 def derive_seed(*parts: int | str) -> int:
     """A 63-bit seed from (SEED, what, when): the first bytes of the SHA-256 of the parts."""
     digest = hashlib.sha256("\x1f".join(f"{type(part).__name__}:{part}" for part in parts).encode()).digest()
@@ -107,15 +100,6 @@ def derive_seed(*parts: int | str) -> int:
 def generator(*parts: int | str) -> torch.Generator:
     """A CPU generator whose state depends on ``parts`` alone, so that every device draws the same numbers."""
     return torch.Generator().manual_seed(derive_seed(*parts))
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Largest memory of this process so far: on a GPU what torch allocated, else the resident set."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if device.type == "mps":
-        return torch.mps.driver_allocated_memory()
-    return _host_peak_bytes()
 
 
 def _host_peak_bytes() -> int:
@@ -231,7 +215,10 @@ def device_of(config: Config) -> torch.device:
 
 
 def prepare(config: Config) -> tuple[torch.device, torch.dtype | None]:
-    """Device and autocast dtype that the config asks for, with determinism set."""
-    set_determinism(config.DETERMINISTIC)
+    """Device and autocast dtype that the config asks for; from now on only bitwise reproducible kernels are allowed
+    (CUDA also needs CUBLAS_WORKSPACE_CONFIG=:4096:8), or any."""
+    if torch.are_deterministic_algorithms_enabled() != config.DETERMINISTIC:  # setting it imports torch's compiler
+        torch.use_deterministic_algorithms(config.DETERMINISTIC)
+    torch.backends.cudnn.benchmark = not config.DETERMINISTIC
     device = resolve_device(config.DEVICE)
     return device, resolve_precision(config.MIXED_PRECISION, device)
