@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from config import Config, ConfigError
+from config import Config
 from dataset import copies_among, list_pairs
 from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
 from methods.planning.seconds import Speed, measure_speed
@@ -15,7 +15,7 @@ from methods.training.report import NUM_RANKED
 from models.encoder_files import EncoderShape, encoder_shape
 from models.text_encoder import memory_bytes
 from utils import runtime
-from utils.split import SplitError, split
+from utils.split import split
 
 ASSUMED_WIDTH = 768  # channels of DistilBERT, BERT and most of their family
 
@@ -32,7 +32,6 @@ class Plan:
     between: int
     host: dict[str, int]
     num_clips: int  # training clips; 0: none found
-    no_clips: str  # why
     speed: Speed | None  # None: the device is not here
     memory: int | None  # of the device; None: not known
     levers: list[tuple[dict[str, object], int]]  # only where it does not fit
@@ -68,7 +67,7 @@ def make_plan(config: Config, *, memory: int | None = None) -> Plan:
         "num_tokens": config.TEXT_MAX_LENGTH,
     }
     training = plan_training(config, place, **sizes)
-    num_clips, no_clips = num_training_clips(config)
+    num_clips = num_training_clips(config)
     plan = Plan(
         config=config,
         place=place,
@@ -78,7 +77,6 @@ def make_plan(config: Config, *, memory: int | None = None) -> Plan:
         between=memory_between_steps(config, place, training, sizes),
         host=_host(config, training, encoder, num_clips, sizes),
         num_clips=num_clips,
-        no_clips=no_clips,
         speed=measure_speed(config, place, **sizes) if place.present else None,
         memory=memory or (runtime.memory_bytes(place.device) if place.present else None),
         levers=[],
@@ -123,16 +121,15 @@ def _try_levers(plan: Plan, sizes: dict[str, int]) -> list[tuple[dict[str, objec
     return tried
 
 
-def num_training_clips(config: Config) -> tuple[int, str]:
-    """By the names of the files alone; 0 and the reason if there are none, or the split does not fit them."""
+def num_training_clips(config: Config) -> int:
+    """By the names of the files alone; 0 if there are none.
+
+    Raises:
+        UserError: the split does not fit them.
+    """
     folder = Path(config.DATA_DIR)
     names = [row.name for row in list_pairs(folder)[0]] if folder.is_dir() else []
-    if not names:
-        return 0, f"DATA_DIR={config.DATA_DIR} holds no pairs of GIF and TXT"
-    try:
-        return len(split(config, names, copies=copies_among(folder, names))[0]), ""
-    except (ConfigError, SplitError) as error:
-        return 0, str(error)
+    return len(split(config, names, copies=copies_among(folder, names))[0]) if names else 0
 
 
 def _host(

@@ -77,7 +77,7 @@ def _time(plan: Plan) -> list[str]:
             f"all {config.NUM_EPOCHS:,} epochs: {_duration(epoch * config.NUM_EPOCHS)}, without previews and saving",
         ]
     else:
-        lines.append(f"an epoch: not known, {plan.no_clips}")
+        lines.append(f"an epoch: not known, DATA_DIR={config.DATA_DIR} holds no clips with captions")
     return lines
 
 
