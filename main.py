@@ -22,7 +22,7 @@ COMMANDS = (plan, train, sample, reproduce, evaluate, prepare_data, settings, ch
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """The command line as a namespace whose ``run`` is the command's function."""
+    """The command line as a namespace whose ``run`` is the command's function and ``typed`` its words."""
     parser = argparse.ArgumentParser(
         prog="python main.py",
         description="Train and sample a text-to-sign-language video diffusion model.",
@@ -32,7 +32,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(commands)
-    return parser.parse_args([FLAG.sub(lambda flag: flag[0].replace("-", "_"), word) for word in arguments])
+    words = [FLAG.sub(lambda flag: flag[0].replace("-", "_"), word) for word in arguments]
+    return parser.parse_args(words, argparse.Namespace(typed=words))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -67,27 +67,16 @@ def run(args: argparse.Namespace) -> int:
         print(f"left out: {problem}", file=sys.stderr)
     default = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / f"evaluation_step{loaded.step:06d}"
     folder = Path(args.output) if args.output else default
+    words = ["python", "main.py", *args.typed]  # what makes this evaluation again
+    words += [] if args.checkpoint else ["--checkpoint", str(loaded.path)]
     with enough_memory(f"Lower --batch_size (now {loaded.batch_size}), or --set TINYFUSION_FRAME_CHUNK_SIZE=1."):
         report = evaluate(
             loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption,
             blind=blind, recogniser=args.recogniser, recogniser_steps=args.recogniser_steps,
-            command=command_of(args, loaded.path),
+            command=shlex.join(words),
         )  # fmt: skip
     print(format_report(report))
     print(f"\nwritten: {folder / 'evaluation.json'}\npage: {folder / 'report.html'}")
     for part in report["parts"]:
         print(f"contact sheet: {folder / f'contact_sheet_{part}.png'}")
     return 0
-
-
-def command_of(args: argparse.Namespace, checkpoint: Path) -> str:
-    """What makes this evaluation again, wherever it was written to."""
-    words = ["python", "main.py", "evaluate", "--checkpoint", str(checkpoint)]
-    for flag in ("data", "blind"):
-        words += [f"--{flag}", getattr(args, flag)] if getattr(args, flag) else []
-    for flag, default in {**DEFAULTS, "batch_size": None}.items():
-        value = getattr(args, flag)
-        words += [f"--{flag}", str(value)] if value != default else []
-    for item in args.assignments:
-        words += ["--set", item]
-    return shlex.join(words)

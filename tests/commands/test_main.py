@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -331,3 +333,5 @@ def test_evaluate_prints_its_table_and_writes_the_report(
     assert "prompt ranking" in out and "retrieval of generated clips" in out and "page: out/report.html" in out
     assert "contact sheet: out/contact_sheet_held_out.png" in out
     assert json.loads((here / "out" / "evaluation.json").read_text())["parts"]["train"]["num_clips"] == 3
+    command = shlex.join(["python", "main.py", "evaluate", "--checkpoint", str(learnt_checkpoint), *few])
+    assert html.escape(command) in (here / "out" / "report.html").read_text()

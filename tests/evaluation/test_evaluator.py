@@ -14,7 +14,7 @@ from PIL import Image
 from commands import evaluate as evaluate_command
 from config import UserError
 from dataset import TextToSignDataset, data_identity, load_dataset
-from main import main, parse_arguments
+from main import main
 from methods.evaluation import evaluator
 from methods.evaluation.controls import UntrainedError
 from methods.evaluation.evaluator import EvaluationError, evaluate
@@ -196,13 +196,6 @@ def test_one_caption_cannot_be_confused(tmp_path: Path, encoder: TextEncoder) ->
     with pytest.raises(EvaluationError, match="has one caption, 'same'; ranking needs at least 2"):
         evaluate(loaded_with(Blind(), encoder), data, folder=tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_the_command_of_the_page_makes_the_page_again() -> None:
-    flags = ["--data", "my data", "--max_clips", "40", "--set", "DEVICE=cpu"]
-    args = parse_arguments(["evaluate", *flags, "--clips_per_caption", "4", "--output", "elsewhere"])
-    wanted = "python main.py evaluate --checkpoint 'a b.pt' --data 'my data' --max_clips 40 --set DEVICE=cpu"
-    assert evaluate_command.command_of(args, Path("a b.pt")) == wanted
 
 
 def test_the_command_has_the_defaults_of_the_function() -> None:
