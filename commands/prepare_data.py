@@ -7,7 +7,6 @@ import re
 import shlex
 from pathlib import Path
 
-import config as settings
 from commands.common import add_command, config_of
 from config import ConfigError
 from utils.captions import capital
@@ -53,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
     folders = [output / name for name in report.folders]
     if folders:
         print(f"Clips are in {', '.join(map(str, folders))}")
-        print(f"Next: python main.py train{_to_train_on(folders[0] if len(folders) == 1 else output, args)}")
+        data = shlex.quote(f"DATA_DIR={folders[0] if len(folders) == 1 else output}")
+        preset = "" if args.preset == "default" else f"--preset {args.preset} "
+        print(f"Next: python main.py train {preset}--set {data}")
     return 0
 
 
@@ -71,15 +72,3 @@ def letter_set(text: str) -> frozenset[str]:
     if not found.isalnum():
         raise ConfigError(f"--letters {text!r}; wanted letters such as ABC, or a range such as A-Z.")
     return frozenset(map(capital, found))
-
-
-def _to_train_on(data: Path, args: argparse.Namespace) -> str:
-    """What ``train`` must be told to read ``data``: the demo's own folder has its preset; another folder with a preset
-    gets a name of its own, so that it does not meet the checkpoints of the preset's own clips."""
-    if args.preset in ("default", "demo") and data == Path(settings.PRESETS["demo"]["DATA_DIR"]):
-        return " --preset demo"
-    folder = f" --set {shlex.quote(f'DATA_DIR={data}')}"
-    if args.preset == "default":
-        return folder
-    name = f"EXPERIMENT_NAME={args.preset}_{data.name}"
-    return f" --preset {args.preset}{folder} --set {shlex.quote(name)}"

@@ -243,7 +243,7 @@ def test_prepare_data_says_where_the_clips_are_and_how_to_train_on_them(
     assert main([*small, "ase"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "Clips are in training_data/ase",
-        "Next: python main.py train --preset demo",
+        "Next: python main.py train --set DATA_DIR=training_data/ase",
     ]
     assert main([*small, "ase", "gss", "--output", "my data"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == [
