@@ -74,9 +74,6 @@ def run(args: argparse.Namespace) -> int:
     name = str(folder) if process.size == 1 else f"{folder}, process {process.rank + 1} of {process.size}"
     for reason in todo.replaced:
         print(f"made again: {reason}", file=sys.stderr)
-    if todo.num_kept and process.is_first:
-        found = f"{todo.num_kept:,} of {todo.num_kept + todo.num_missing:,} clips are finished"
-        print(f"{name}: {found}; --overwrite makes them again", file=sys.stderr)
     try:
         with enough_memory(
             f"Lower --batch_size (now {loaded.batch_size}); finished clips stay, and it goes on from them."

@@ -138,8 +138,6 @@ def _make(loaded: LoadedModel, batch: Batch, on_step: Callable[[int], object]) -
 def _check_names(requests: list[Request]) -> None:
     """Settings are the same for all of them, so files can meet only where prompts have one stem."""
     prompts: dict[str, str] = {}
-    for request in requests:
-        other = prompts.setdefault(file_stem(request.prompt), request.prompt)
-        if other != request.prompt:
-            both = f"{shown(other)} and {shown(request.prompt)}"
-            raise ConfigError(f"{both} would have the same file name; sample one of them to another --output.")
+    for new in (request.prompt for request in requests):
+        if (other := prompts.setdefault(file_stem(new), new)) != new:
+            raise ConfigError(f"{shown(other)} and {shown(new)} would have the same file name; sample one elsewhere.")
