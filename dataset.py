@@ -26,6 +26,7 @@ from config import Config, UserError
 from utils.clip_cache import ClipCache
 from utils.fingerspelling.folder import copies_in
 from utils.gif import decode_gif
+from utils.processes import world
 from utils.video import VideoError, batch_from_uint8, fit_clip
 
 MAX_CAPTION_BYTES = 10_000  # a caption is a sentence; anything longer is another file by mistake
@@ -54,8 +55,10 @@ class TextToSignDataset:
     each clip that shows another one once more, with that one's name.
     """
 
-    def __init__(self, folder: str | Path, *, num_frames: int, image_size: int, cache_dir: str | Path = "") -> None:
-        """Read the whole folder, of what ``cache_dir`` knows only sizes and times.
+    def __init__(
+        self, folder: str | Path, *, num_frames: int, image_size: int, cache_dir: str | Path = "", verify: bool = False
+    ) -> None:
+        """Read the whole folder, of what ``cache_dir`` knows only sizes and times, unless ``verify``.
 
         Raises:
             DatasetError: no folder, or no usable pair in it.
@@ -68,7 +71,7 @@ class TextToSignDataset:
         self.texts: list[str] = []
         self._keys: list[str] = []
         size = {"num_frames": num_frames, "image_size": image_size}
-        with ClipCache(cache_dir, self.folder, **size) as cache:
+        with ClipCache(cache_dir, self.folder, **size, verify=verify) as cache:
             for row in tqdm(rows, desc="reading clips", unit="clip", delay=1, leave=False):
                 try:
                     text = cache.caption(row.caption, read_caption)
@@ -128,15 +131,16 @@ _CURE = (
 )
 
 
-def load_dataset(config: Config) -> TextToSignDataset:
-    """The dataset that the config names.
+def load_dataset(config: Config, *, verify: bool = False) -> TextToSignDataset:
+    """The dataset that the config names; of the processes on a machine the first verifies it.
 
     Raises:
         UserError: as ``TextToSignDataset``.
     """
     return TextToSignDataset(
-        config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE, cache_dir=config.CACHE_DIR
-    )
+        config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE, cache_dir=config.CACHE_DIR,
+        verify=verify and world().local_rank == 0,
+    )  # fmt: skip
 
 
 class Row(NamedTuple):

@@ -42,6 +42,13 @@ def add_command(
     return command
 
 
+def add_verify(command: argparse.ArgumentParser) -> None:
+    """The flag of commands that read clips."""
+    command.add_argument(
+        "--verify", action="store_true", help="read all clips again, also those whose size and time are as they were"
+    )
+
+
 def config_of(args: argparse.Namespace) -> Config:
     """The settings that --preset and --set ask for."""
     return settings.make_config(args.preset, settings.parse_assignments(args.assignments))

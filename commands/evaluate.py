@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from commands.common import add_command, add_model, check_at_least_one, load_model_of, tell
+from commands.common import add_command, add_model, add_verify, check_at_least_one, load_model_of, tell
 from config import ConfigError
 
 DEFAULTS = {"max_clips": 64, "clips_per_caption": 4, "recogniser": "test_resnet", "recogniser_steps": 500}
@@ -38,6 +38,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--recogniser_steps", type=int, metavar="N", default=DEFAULTS["recogniser_steps"],
         help="its training steps, at most; it stops when it has learnt",
     )  # fmt: skip
+    add_verify(command)
     command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/evaluation_stepN")
 
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if blind and blind.config.INPUT_SHAPE != config.INPUT_SHAPE:
         found, wanted = blind.config.INPUT_SHAPE, config.INPUT_SHAPE
         raise ConfigError(f"--blind {args.blind} makes clips of {found}; wanted {wanted}, as the model has.")
-    data = load_dataset(config)
+    data = load_dataset(config, verify=args.verify)
     tell(loaded)
     for problem in data.problems:
         print(f"left out: {problem}", file=sys.stderr)

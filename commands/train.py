@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from commands.common import add_command, config_of
+from commands.common import add_command, add_verify, config_of
 from config import Config
 
 SMALLER = (
@@ -25,6 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--resume", nargs="?", const="", default=None, metavar="PATH",
         help="go on from the experiment's latest checkpoint, or from PATH",
     )  # fmt: skip
+    add_verify(command)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +65,7 @@ def _train(args: argparse.Namespace, config: Config) -> int:
 
     latest = latest_path(config)
     resume = None if args.resume is None else Path(args.resume or latest)
-    trainer = Trainer(config, resume=resume)
+    trainer = Trainer(config, resume=resume, verify=args.verify)
     if trainer.step >= trainer.num_steps:
         on_first(lambda: checkpoint_list.keep(config))  # names that a kill prevented
         print(f"{resume} is at step {trainer.step:,} of {trainer.num_steps:,}: finished. Raise NUM_EPOCHS to go on.")

@@ -50,8 +50,8 @@ MAX_BAD_STEPS = 10  # non-finite steps in a row that stop the run
 class Trainer:
     """One run of one experiment. ``Trainer(config).run()`` trains to the end or to the first interruption."""
 
-    def __init__(self, config: Config, *, resume: Path | None = None) -> None:
-        """Read the data, build the model, restore the state.
+    def __init__(self, config: Config, *, resume: Path | None = None, verify: bool = False) -> None:
+        """Read the data, ``verify``: whole, build the model, restore the state.
 
         Raises:
             UserError: data, encoder, weights, checkpoint or device cannot be used; nothing has been written then.
@@ -59,7 +59,7 @@ class Trainer:
         self.config, self.world = config, world()
         self.device, dtype = runtime.prepare(config)
         content = together(lambda: read_state(config, resume))
-        self.data = in_turn(lambda: load_dataset(config))
+        self.data = in_turn(lambda: load_dataset(config, verify=verify))
         print_data(self.data)
         together(lambda: self._build(content, resume))
         if alike := same_caption(self.data, self.training):

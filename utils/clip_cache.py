@@ -3,8 +3,8 @@
 Below CACHE_DIR stands a folder per data folder and size of clip. Its index has the size and time of every file of the
 data and what was in it then, a caption or the SHA-256 of a clip; the pixels lie beside it, a file for each SHA-256 and
 version of the code. So a file of the same size and time is not opened, one that moved or was touched is found by its
-content, and only another is decoded. A change that keeps a file's size, and its time to the nanosecond, is found when
-the folder has been deleted, which may be done at any time, during a training too.
+content, and only another is decoded. A change that keeps a file's size, and its time to the nanosecond, is found by
+``verify`` alone, which reads everything. All may be deleted at any time, during a training too.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ class ClipCache:
     Without ``cache_dir``, or where it cannot be written, clips stay in memory.
     """
 
-    def __init__(self, cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int) -> None:
-        """Look at what is there; nothing is made yet.
+    def __init__(
+        self, cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int, verify: bool = False
+    ) -> None:
+        """Look at what is there; nothing is made yet. ``verify``: trust no file's size and time.
 
         Raises:
             ConfigError: ``cache_dir`` is a file.
@@ -55,7 +57,7 @@ class ClipCache:
                 f"CACHE_DIR={cache_dir} is a file; wanted a folder, which will be made: --set CACHE_DIR=FOLDER, "
                 "or none: --set CACHE_DIR="
             )
-        self._root = Path(folder)
+        self._root, self._verify = Path(folder), verify
         self._shape = (num_frames, image_size, image_size, 3)
         self._store: Store | None = None
         if cache_dir:
@@ -109,7 +111,7 @@ class ClipCache:
         name, stamp = path.relative_to(self._root).as_posix(), [found.st_size, found.st_mtime_ns]
         settled = time.time_ns() - found.st_mtime_ns > SETTLED_NS
         *known, content = self._known.get(name, [None])
-        if known != stamp or not usable(content):
+        if self._verify or known != stamp or not usable(content):
             content = read()
         if settled:
             self._seen[name] = [*stamp, content]

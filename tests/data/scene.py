@@ -39,8 +39,10 @@ class Scene:
     def gif(self, number: int) -> Path:
         return sorted(self.folder.glob("signer*.gif"))[number]
 
-    def read(self, *, cached: bool = True) -> TextToSignDataset:
-        return TextToSignDataset(self.folder, **self.size, cache_dir=self.cache_dir if cached else "")
+    def read(self, *, cached: bool = True, verify: bool = False) -> TextToSignDataset:
+        return TextToSignDataset(
+            self.folder, **self.size, cache_dir=self.cache_dir if cached else "", verify=verify and cached
+        )
 
 
 def make_scene(place: Path) -> Scene:
