@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.limits import Product
 from benchmarks.workload import Workload
-from methods.cost import training_flops
+from diffusion.text2sign import Text2Sign
+from models.text_features import TextFeatures
 
 MATTERS = 0.05  # share of the operations of all linear layers from which a shape is measured for itself
 
@@ -31,6 +33,33 @@ def count(call: Callable[[], Tensor], *, backward: bool = False) -> int:
         if backward:
             result.sum().backward()
     return counter.get_total_flops()
+
+
+def training_flops(model: Text2Sign, *, num_clips: int, num_tokens: int) -> float:
+    """Floating point operations of forward and backward for one clip, 2 for a multiply-add, as they are executed.
+
+    So what GRADIENT_CHECKPOINTING recomputes is counted again and frozen parameters cost no weight gradient. Counted
+    on a copy without memory (device ``meta``): nothing is computed, no gradient touched.
+    """
+    backbone = meta_copy(model.backbone)
+    x_t = torch.empty(num_clips, *model.clip_shape, device="meta")
+    t = torch.empty(num_clips, dtype=torch.int64, device="meta")
+    text = TextFeatures.blank(num_clips, num_tokens, model.text.width, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        prediction = backbone(x_t, t, text)
+        if prediction.requires_grad:
+            prediction.sum().backward()
+    return counter.get_total_flops() / num_clips
+
+
+def meta_copy(module: nn.Module) -> nn.Module:
+    """The module with its parameters and buffers replaced by shapes without memory."""
+    known: dict[int, Tensor] = {}
+    for p in module.parameters():
+        known[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=p.requires_grad)
+    for buffer in module.buffers():
+        known[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(module, known)
 
 
 def operations(work: Workload) -> Operations:

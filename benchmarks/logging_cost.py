@@ -23,6 +23,7 @@ from benchmarks.machine import write_result
 from config import make_config
 from methods.trainer import Trainer
 from methods.training.report import Report
+from methods.training.start_report import report_start
 from methods.training.step import StepResult
 from utils.train_logger import TrainLogger
 
@@ -74,8 +75,8 @@ def main() -> None:
         trainer.config = quiet = replace(config, **dict.fromkeys(COMPUTED.values(), 0))
         with TrainLogger(Path(folder) / "log") as log:
             start = time.perf_counter()
-            report = Report(trainer.view(), log)
-            report.begin()
+            report_start(trainer.view(), log)
+            report = Report(replace(trainer.view(), first_step=-1), log)  # which tells nothing of the start again
             at_start = time.perf_counter() - start
             timed = Timed(report)
             period = config.LOG_DETAILS_EVERY_EPOCHS * trainer.steps_per_epoch
@@ -96,9 +97,7 @@ def main() -> None:
             one = trainer.train_step()
             for name, setting in COMPUTED.items():
                 trainer.config = replace(quiet, LOG_DETAILS_EVERY_EPOCHS=0, **{setting: 1})
-                report = Report(trainer.view(), log)
-                report.begin()
-                timed = Timed(report)
+                timed = Timed(Report(replace(trainer.view(), first_step=-1), log))
                 timed.after_step(replace(one, step=trainer.step), seconds=1.0)  # the run stands at the end of an epoch
                 timed.after_saving(trainer.step)
                 every = getattr(config, setting) * trainer.steps_per_epoch

@@ -25,14 +25,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.flops import count
+from benchmarks.flops import count, meta_copy
 from benchmarks.latte import LATTES, MODELS, NUM_STEPS, SIZES, Size
 from benchmarks.limits import short
 from benchmarks.machine import command_line, result_name, write_result
 from benchmarks.plain import PlainVideo
 from benchmarks.timing import alternate, summary, times_as_fast
 from benchmarks.workload import Workload, preset, random_text, wake
-from methods.cost import meta_copy
 from models.text_features import TextFeatures
 from utils import runtime
 

@@ -27,8 +27,6 @@ PARTS = {  # name -> where the call is found; what one part imports is its own
     "model": "methods.trainer.create_text2sign",
     "optimiser": "methods.trainer.make_optimizer",
     "log's files": "utils.train_logger.TrainLogger.__init__",
-    "operations counted": "methods.training.report.training_flops",
-    "matrix product's peak": "methods.training.report.matmul_peak",
     "graph": "utils.train_logger.TrainLogger.graph",
 }
 

@@ -1,15 +1,14 @@
-"""What a training step costs in arithmetic, and what the machine could do: FLOPs, matmul peak, the model's graph."""
+"""What the machine could do, and what the model's graph is drawn of."""
 
 from __future__ import annotations
 
-import copy
 import time
 
 import torch
 from torch import Tensor, nn
 
 from config import Config, make_config
-from diffusion.text2sign import Text2Sign, create_text2sign
+from diffusion.text2sign import create_text2sign
 from models.text_encoder import TextEncoder
 from models.text_features import TextFeatures
 from utils import runtime
@@ -17,35 +16,6 @@ from utils import runtime
 MAX_SIDE = 8192  # of the matrices that the peak is measured with
 LONG_ENOUGH = 2e-3  # seconds of one product, so that launching it does not count
 NUM_PRODUCTS = 10
-
-
-def training_flops(model: Text2Sign, *, num_clips: int, num_tokens: int) -> float:
-    """Floating point operations of forward and backward for one clip, 2 for a multiply-add, as they are executed.
-
-    So what GRADIENT_CHECKPOINTING recomputes is counted again and frozen parameters cost no weight gradient. Counted
-    on a copy without memory (device ``meta``): nothing is computed, no gradient touched.
-    """
-    from torch.utils.flop_counter import FlopCounterMode  # brings triton and torch's compiler
-
-    backbone = meta_copy(model.backbone)
-    x_t = torch.empty(num_clips, *model.clip_shape, device="meta")
-    t = torch.empty(num_clips, dtype=torch.int64, device="meta")
-    text = TextFeatures.blank(num_clips, num_tokens, model.text.width, device="meta")
-    with FlopCounterMode(display=False) as counter:
-        prediction = backbone(x_t, t, text)
-        if prediction.requires_grad:
-            prediction.sum().backward()
-    return counter.get_total_flops() / num_clips
-
-
-def meta_copy(module: nn.Module) -> nn.Module:
-    """The module with its parameters and buffers replaced by shapes without memory."""
-    known: dict[int, Tensor] = {}
-    for p in module.parameters():
-        known[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=p.requires_grad)
-    for buffer in module.buffers():
-        known[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return copy.deepcopy(module, known)
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype | None) -> float:

@@ -24,7 +24,6 @@ from tqdm import tqdm
 from config import Config
 from dataset import data_identity, load_dataset
 from diffusion.text2sign import TrainingNoise, create_text2sign, training_noise
-from methods.cost import meta_copy
 from methods.sampling.loading import check_encoder, encoder_identity, load_weights
 from methods.training.distributed import Share, distribute, gather, gathered, load_moments, shares
 from methods.training.interruption import Interruption
@@ -66,7 +65,6 @@ class Trainer:
             print(f"note: {alike}", file=sys.stderr)
         self.model.autocast_dtype = dtype
         self.model.to(self.device).train()
-        self.outline = meta_copy(self.model) if self.is_sharded else self.model  # for what is counted on it
         self.forward = distribute(self.model, config, self.device)
         self.optimizer = make_optimizer(self.model, config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype is torch.float16)
@@ -126,7 +124,7 @@ class Trainer:
 
     def view(self) -> Run:
         """What the report may look at."""
-        names = ("config", "data", "training", "validation", "encoder", "model", "outline", "ema")
+        names = ("config", "data", "training", "validation", "encoder", "model", "ema")
         parts = {name: getattr(self, name) for name in names}
         return Run(**parts, first_step=self.step, steps_per_epoch=self.steps_per_epoch)
 

@@ -10,7 +10,6 @@ for a step, all together), and after the state is saved previews. What is measur
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from methods.cost import matmul_peak, training_flops
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.loading import LoadedModel
 from methods.training.means import Means
@@ -62,24 +60,8 @@ class Report:
         self._pool_name = "validation" if run.validation else "training_clips"
         self._fixed = FixedClips(run.config, run.data, self._pool)
         self._gradient_norms: dict[str, float] = {}
-        self._is_begun = False
-        self._flops = self._peak = 0.0  # operations: of a step for one clip, and of the machine in a second
-        self._last_logged = time.perf_counter()
 
     # ---- called by the loop ------------------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """What stays the same is measured and reported, once. Takes seconds, so the first step comes before it."""
-        if self._is_begun:
-            return
-        run, started = self._run, time.perf_counter()
-        num_tokens = run.encoder.encode(run.data.texts[:16]).mask.shape[1]
-        self._flops = training_flops(run.outline, num_clips=run.config.BATCH_SIZE, num_tokens=num_tokens)
-        self._peak = matmul_peak(run.device, run.model.autocast_dtype)
-        if world().is_first:
-            report_start(run, self._log, flops=self._flops, peak=self._peak)
-        self._is_begun = True
-        self._last_logged += time.perf_counter() - started  # no part of an interval between steps
 
     def gradients(self, step: int) -> None:
         """The whole gradient of the ``step``-th step stands in the parameters, unscaled and not yet clipped."""
@@ -95,8 +77,9 @@ class Report:
 
     def after_step(self, result: StepResult, *, seconds: float) -> Validation | None:
         """The step that ended took so many ``seconds``. Returns what was measured of its state on held-out clips."""
-        self.begin()
         run, step = self._run, result.step
+        if step == run.first_step + 1 and world().is_first:  # takes a second, so the first step comes before it
+            report_start(run, self._log)
         for means in (self._interval, self._epoch):
             means.add(result, seconds=seconds)
         values: Values = {}
@@ -154,8 +137,6 @@ class Report:
     def _step_values(self, result: StepResult) -> Values:
         """Means since the last time; begins to count anew."""
         means, rate = self._interval, result.learning_rate
-        flops = self._flops * means.clips / means.seconds
-        now = time.perf_counter()
         values: Values = {
             ("Training", "loss"): means.loss,
             ("Training", "gradient_norm"): means.norm,
@@ -166,15 +147,11 @@ class Report:
             ("Learning_Rate", "ema_decay"): ema_decay(self._run.config, result.step),
             ("Performance", "seconds_per_step"): means.seconds / means.steps,
             ("Performance", "clips_per_second"): means.clips / means.seconds,
-            ("Performance", "teraflops_per_second"): flops / 1e12,
-            ("Performance", "matmul_peak_share"): flops / (self._peak * world().size),
-            ("Performance", "beside_steps_share"): 1 - means.seconds / (now - self._last_logged),
             **{("System", f"{name}_gib"): size for name, size in runtime.memory_gib(self._run.device).items()},
             **{("Loss_Components", name): loss for name, loss in means.components().items()},
             **self._gradient_values(),
         }
         means.clear()
-        self._last_logged = now
         return values
 
     def _gradient_values(self) -> Values:
@@ -203,7 +180,6 @@ class Report:
     def _details(self, step: int) -> Values:
         """Norms and histograms by group of parameters."""
         run = self._run
-        self._peak = max(self._peak, matmul_peak(run.device, run.model.autocast_dtype))  # the first was unlucky
         weights = {name: p.detach() for name, p in run.model.named_parameters()}
         for group, values in samples(_matrices(weights)).items():
             self._log.histogram(step, "Parameter_Histograms", group, values)
@@ -218,6 +194,7 @@ class Report:
         values: Values = {("Epoch_Summary", f"{self._pool_name}_loss"): found.loss}
         for level in found.levels:
             at = f"t{level.t:04d}"
+            values["Diffusion", f"snr_{at}"] = level.snr
             values["Diffusion", f"noise_mse_{at}"] = level.noise_error
             values["Diffusion", f"x_0_mse_{at}"] = level.x_0_error
             values["Noise_Analysis", f"predicted_std_{at}"] = level.predicted_std

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import timing
-from benchmarks.flops import count, operations, own_products
+from benchmarks.flops import count, meta_copy, operations, own_products
 from benchmarks.limits import Limits, Product
 from benchmarks.loop import loop_cost
 from benchmarks.profiling import KINDS, kind_of, profile
 from benchmarks.workload import TrainingStep, Workload, preset
 from diffusion.text2sign import Text2Sign
 from external.TinyFusion.dit import DiTBlock
-from methods.cost import meta_copy
 from models.text_features import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule
 

@@ -1,4 +1,4 @@
-"""methods/cost.py: operations against a count by hand, the peak, and a graph for every architecture."""
+"""methods/cost.py and benchmarks/flops.py: operations against a count by hand, the peak, and every graph."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.flops import training_flops
 from config import Config
 from diffusion.text2sign import ARCHITECTURES, Text2Sign, create_text2sign
-from methods.cost import matmul_peak, small_copy, training_flops
+from methods.cost import matmul_peak, small_copy
 from models.text_encoder import TextEncoder
 from models.text_features import TextFeatures
 from schedulers.noise_schedulers import NoiseSchedule

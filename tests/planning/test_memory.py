@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from benchmarks.flops import training_flops
 from benchmarks.plan import peak_of_allocations
 from config import Config, ConfigError, make_config
 from diffusion.text2sign import ARCHITECTURES, create_text2sign
-from methods.cost import training_flops
 from methods.planning.memory import (
     AVERAGES,
     BYTES,
