@@ -51,8 +51,8 @@ class Clip:
 class TextToSignDataset:
     """The usable clips of a folder, in the order of their names.
 
-    ``problems`` names every file that was left out with its reason, ``remarks`` what was used but changed, ``copies``
-    each clip that shows another one once more, with that one's name.
+    ``problems`` names every file that was left out with its reason, ``copies`` each clip that shows another one
+    once more, with that one's name.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class TextToSignDataset:
         """
         self.folder = Path(folder)
         rows, self.problems = list_pairs(self.folder)
-        self.remarks: list[str] = []
         self.names: list[str] = []
         self.texts: list[str] = []
         self._keys: list[str] = []
@@ -75,13 +74,10 @@ class TextToSignDataset:
             for row in tqdm(rows, desc="reading clips", unit="clip", delay=1, leave=False):
                 try:
                     text = cache.caption(row.caption, read_caption)
-                    key, num_source = cache.clip(row.path, partial(_decode, row.path, **size))
+                    key = cache.clip(row.path, partial(_decode, row.path, **size))
                 except (VideoError, DatasetError) as error:
                     self.problems.append(str(error))
                     continue
-                if num_source < num_frames:
-                    by_repeating = f"spread over NUM_FRAMES={num_frames} by repeating some"
-                    self.remarks.append(f"{row.path}: {num_source} frames, {by_repeating}")
                 self.names.append(row.name)
                 self.texts.append(text)
                 self._keys.append(key)
@@ -210,8 +206,8 @@ def data_identity(data: TextToSignDataset, indices: list[int]) -> dict[str, int 
     return {"num_clips": len(pairs), "digest": hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]}
 
 
-def _decode(gif: Path, data: bytes, *, num_frames: int, image_size: int) -> tuple[np.ndarray, int]:
-    """The bytes of a GIF -> (num_frames, image_size, image_size, 3) uint8, and how many frames it has.
+def _decode(gif: Path, data: bytes, *, num_frames: int, image_size: int) -> np.ndarray:
+    """The bytes of a GIF -> (num_frames, image_size, image_size, 3) uint8.
 
     Raises:
         VideoError: it cannot be decoded.
@@ -220,7 +216,7 @@ def _decode(gif: Path, data: bytes, *, num_frames: int, image_size: int) -> tupl
     frames, _ = decode_gif(gif, data)
     if len(frames) < 2:
         raise DatasetError(f"{gif}: one frame; wanted a clip of at least 2")
-    return fit_clip(frames, num_frames=num_frames, image_size=image_size), len(frames)
+    return fit_clip(frames, num_frames=num_frames, image_size=image_size)
 
 
 def _summary(problems: list[str]) -> str:

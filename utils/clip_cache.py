@@ -26,13 +26,12 @@ from config import ConfigError
 from utils import gif, video
 from utils.store import Store
 
-FORMAT = 3
+FORMAT = 4
 SAVE_SECONDS = 60.0  # between two writes of the index while clips are decoded
 SETTLED_NS = 2 * 10**9  # a file that was written later than this before it is read may change within its clock's tick
 INDEX = hashlib.sha256(b"index").hexdigest()  # its key
-COUNT_BYTES = 4  # before the pixels: how many frames the clip's file has
 
-Decode = Callable[[bytes], tuple[np.ndarray, int]]
+Decode = Callable[[bytes], np.ndarray]
 
 PREPROCESSING = hashlib.sha256("".join(map(inspect.getsource, (gif, video))).encode()).hexdigest()
 """Of the code that decodes, thins and crops. Taken when it is loaded, so that a later edit is not mistaken for it."""
@@ -74,18 +73,16 @@ class ClipCache:
         """``read(path)``, or what it gave for the file as it is now."""
         return self._recall(path, lambda: read(path), lambda _: True)
 
-    def clip(self, path: Path, decode: Decode) -> tuple[str, int]:
-        """The key of the clip in a file, and how many frames the file has.
-
-        ``decode`` makes (F, S, S, 3) uint8 of the file's bytes, and counts its frames.
+    def clip(self, path: Path, decode: Decode) -> str:
+        """The key of the clip in a file, of whose bytes ``decode`` makes (F, S, S, 3) uint8.
 
         Raises:
             VideoError: the file cannot be read; and what ``decode`` raises.
         """
-        content = self._recall(path, lambda: self._read(path, decode), lambda found: self._key(found[0]) in self._there)
-        key = self._key(content[0])
+        digest = self._recall(path, lambda: self._read(path, decode), lambda found: self._key(found) in self._there)
+        key = self._key(digest)
         self._files[key] = path, decode
-        return key, content[1]
+        return key
 
     def frames(self, key: str) -> np.ndarray:
         """(F, S, S, 3) uint8, read-only; read from the disk each time, from the clip's own file where it is lost.
@@ -99,7 +96,7 @@ class ClipCache:
             digest, value = self._fetch(path, decode)
             if self._key(digest) != key:
                 raise video.VideoError(f"{path} is another clip than when this run began. Begin the run again.")
-        return np.frombuffer(value, np.uint8, offset=COUNT_BYTES).reshape(self._shape)
+        return np.frombuffer(value, np.uint8).reshape(self._shape)
 
     # ---- One file ---------------------------------------------------------------------------------------------------
 
@@ -117,22 +114,21 @@ class ClipCache:
             self._seen[name] = [*stamp, content]
         return content
 
-    def _read(self, path: Path, decode: Decode) -> list[Any]:
-        """[SHA-256 of the file, its number of frames]."""
-        digest, value = self._fetch(path, decode)
+    def _read(self, path: Path, decode: Decode) -> str:
+        """SHA-256 of the file; what is known so far is saved now and then."""
+        digest, _ = self._fetch(path, decode)
         if self._store and time.monotonic() - self._saved > SAVE_SECONDS:
             self._save({**self._known, **self._seen})
-        return [digest, int.from_bytes(value[:COUNT_BYTES], "big")]
+        return digest
 
     def _fetch(self, path: Path, decode: Decode) -> tuple[str, bytes]:
-        """SHA-256 of the file, and its clip as it is kept from now on: the number of its frames, then pixels."""
+        """SHA-256 of the file, and the pixels of its clip as they are kept from now on."""
         data = gif.read_bytes(path)
         digest = hashlib.sha256(data).hexdigest()
         key = self._key(digest)
         value = self._in_memory.get(key) or (self._store.get(key) if self._store else None)
         if value is None:
-            frames, num_source = decode(data)
-            value = num_source.to_bytes(COUNT_BYTES, "big") + np.ascontiguousarray(frames).tobytes()
+            value = decode(data).tobytes()
             if self._store is None or not self._store.put(key, value):
                 self._in_memory[key] = value
         self._there.add(key)

@@ -42,11 +42,9 @@ def read_state(config: Config, resume: Path | None) -> dict[str, object] | None:
 
 
 def print_data(data: TextToSignDataset) -> None:
-    """Every file that was left out or changed, and what is there, on stderr."""
+    """Every file that was left out, and what is there, on stderr."""
     for problem in data.problems:
         print(f"left out: {problem}", file=sys.stderr)
-    for remark in data.remarks:
-        print(f"note: {remark}", file=sys.stderr)
     left_out = f", {len(data.problems)} left out" if data.problems else ""
     print(f"data: {len(data)} clips with {len(set(data.texts))} captions in {data.folder}{left_out}", file=sys.stderr)
 

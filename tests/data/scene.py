@@ -14,8 +14,8 @@ from dataset import TextToSignDataset
 from tests.conftest import moving_square, write_clips_folder, write_pair
 from utils.clip_cache import INDEX
 
-NUM_CLIPS = 9  # eight, and one that is too short and remarked
-VALUE_BYTES = 4 + 4 * 16 * 16 * 3 + 4  # count, pixels, checksum
+NUM_CLIPS = 9  # eight, and one that is too short
+VALUE_BYTES = 4 * 16 * 16 * 3 + 4  # pixels, checksum
 
 
 @dataclass
@@ -71,7 +71,7 @@ def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def content(data: TextToSignDataset) -> dict[str, Any]:
     frames = [data.frames(index).tobytes() for index in range(len(data))]
-    return {"names": data.names, "texts": data.texts, "frames": frames, "wrong": [data.problems, data.remarks]}
+    return {"names": data.names, "texts": data.texts, "frames": frames, "wrong": [data.problems]}
 
 
 def assert_same_as_without_a_cache(scene: Scene) -> None:
