@@ -27,7 +27,6 @@ from utils import gif, video
 from utils.store import Store
 
 FORMAT = 4
-SAVE_SECONDS = 60.0  # between two writes of the index while clips are decoded
 SETTLED_NS = 2 * 10**9  # a file that was written later than this before it is read may change within its clock's tick
 INDEX = hashlib.sha256(b"index").hexdigest()  # its key
 
@@ -67,7 +66,6 @@ class ClipCache:
         self._seen: dict[str, list[Any]] = {}  # the same, of this start
         self._files: dict[str, tuple[Path, Decode]] = {}  # key -> where the clip can be had again
         self._in_memory: dict[str, bytes] = {}
-        self._saved = time.monotonic()
 
     def caption(self, path: Path, read: Callable[[Path], str]) -> str:
         """``read(path)``, or what it gave for the file as it is now."""
@@ -79,7 +77,7 @@ class ClipCache:
         Raises:
             VideoError: the file cannot be read; and what ``decode`` raises.
         """
-        digest = self._recall(path, lambda: self._read(path, decode), lambda found: self._key(found) in self._there)
+        digest = self._recall(path, lambda: self._fetch(path, decode)[0], lambda found: self._key(found) in self._there)
         key = self._key(digest)
         self._files[key] = path, decode
         return key
@@ -114,13 +112,6 @@ class ClipCache:
             self._seen[name] = [*stamp, content]
         return content
 
-    def _read(self, path: Path, decode: Decode) -> str:
-        """SHA-256 of the file; what is known so far is saved now and then."""
-        digest, _ = self._fetch(path, decode)
-        if self._store and time.monotonic() - self._saved > SAVE_SECONDS:
-            self._save({**self._known, **self._seen})
-        return digest
-
     def _fetch(self, path: Path, decode: Decode) -> tuple[str, bytes]:
         """SHA-256 of the file, and the pixels of its clip as they are kept from now on."""
         data = gif.read_bytes(path)
@@ -148,17 +139,11 @@ class ClipCache:
         """Other files than those seen are not there any more, if all were looked at; their pixels go."""
         if self._store is None:
             return
-        self._save(self._seen if kind is None else {**self._known, **self._seen})
+        known = self._seen if kind is None else {**self._known, **self._seen}
+        if known != self._known:
+            self._store.put(INDEX, json.dumps(known).encode())
         if kind is None:
             self._store.drop(self._there - self._files.keys())
-
-    def _save(self, known: dict[str, list[Any]]) -> None:
-        """Put what is known now in the place of the index."""
-        self._saved = time.monotonic()
-        if known == self._known:
-            return
-        self._store.put(INDEX, json.dumps(known).encode())
-        self._known = known
 
 
 def place_of(cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int) -> Path:

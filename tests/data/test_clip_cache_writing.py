@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import utils.clip_cache as clip_cache
 from config import ConfigError
 from tests.conftest import moving_square, write_pair
 from tests.data.scene import (
@@ -83,10 +82,7 @@ def read_and_die(scene: Scene, after: int) -> None:
     scene.read()
 
 
-def test_a_killed_process_loses_what_it_decoded_since_the_index_was_written(
-    cold: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clip_cache, "SAVE_SECONDS", -1.0)
+def test_what_a_killed_process_decoded_is_not_decoded_again(cold: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     process = multiprocessing.get_context("fork").Process(target=read_and_die, args=(cold, 5))
     process.start()
     process.join(60)
