@@ -56,7 +56,8 @@ def vary(points: Points, variation: Variation) -> Points:
     """The points with other fingers, from another camera. Body and face, which have no depth, lie as deep as wrists."""
     rotation = rotation_matrix(*variation.turn)
     hands = rotate(scale_fingers(points.hands, variation.fingers), rotation)
-    body, face = (rotate(_with_depth(part), rotation)[..., :2] for part in (points.body, points.face))
+    deep = (np.pad(part, ((0, 0), (0, 0), (0, 1))) for part in (points.body, points.face))
+    body, face = (rotate(part, rotation)[..., :2] for part in deep)
     return Points(body, face, hands)
 
 
@@ -98,8 +99,3 @@ def rotation_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
         turn[a, a], turn[a, b], turn[b, a], turn[b, b] = cosine, -sine, sine, cosine
         matrix = turn @ matrix
     return matrix
-
-
-def _with_depth(points: np.ndarray) -> np.ndarray:
-    """(..., 2) -> (..., 3) with depth 0."""
-    return np.concatenate([points, np.zeros_like(points[..., :1])], axis=-1)
