@@ -125,9 +125,9 @@ class UNet3D(nn.Module):
         self.shrink, self.grow = nn.ModuleList(), nn.ModuleList()
         for level in range(num_levels):
             below, above = widths[max(level - 1, 0)], widths[min(level + 1, num_levels - 1)]
-            self.shrink.append(_shrink(below, below) if level else nn.Identity())
+            self.shrink.append(_shrink(below) if level else nn.Identity())
             self.down.append(nn.ModuleList(stage(w, level) for w in [below, *[widths[level]] * (STAGES - 1)]))
-            self.grow.append(_grow(above, above) if level < num_levels - 1 else nn.Identity())
+            self.grow.append(_grow(above) if level < num_levels - 1 else nn.Identity())
             rising = [above, *[widths[level]] * (STAGES - 1)]
             self.up.append(nn.ModuleList(stage(w + widths[level], level) for w in rising))
         self.middle = nn.ModuleList(stage(widths[-1], num_levels - 1) for _ in range(STAGES))
@@ -160,14 +160,14 @@ class UNet3D(nn.Module):
         return batch_to_frames(frames, x_t.shape[2])
 
 
-def _shrink(width_in: int, width: int) -> nn.Module:
+def _shrink(width: int) -> nn.Module:
     """Half the height and width."""
-    return nn.Conv3d(width_in, width, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+    return nn.Conv3d(width, width, kernel_size=(1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
 
 
-def _grow(width_in: int, width: int) -> nn.Module:
+def _grow(width: int) -> nn.Module:
     """Twice the height and width."""
-    return nn.Sequential(nn.Upsample(scale_factor=(1, 2, 2)), nn.Conv3d(width_in, width, (1, 3, 3), padding=(0, 1, 1)))
+    return nn.Sequential(nn.Upsample(scale_factor=(1, 2, 2)), nn.Conv3d(width, width, (1, 3, 3), padding=(0, 1, 1)))
 
 
 def build_unet3d(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> UNet3D:

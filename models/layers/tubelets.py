@@ -44,17 +44,6 @@ class TubeletShape(NamedTuple):
         return self.width // HEAD_WIDTH
 
 
-def tubelet_shape(config: Config) -> TubeletShape:
-    """The sizes that the config names."""
-    return TubeletShape(
-        clip=config.INPUT_SHAPE,
-        frames=config.TUBELET_FRAMES,
-        size=config.TUBELET_SIZE,
-        width=config.TRANSFORMER_WIDTH,
-        depth=config.TRANSFORMER_DEPTH,
-    )
-
-
 def tubelet_architecture(network: Callable[..., nn.Module], *lists: str) -> Architecture:
     """A transformer over tubelets as an entry of the registry; its TRANSFORMER_DEPTH blocks stand in ``lists``.
 
@@ -62,8 +51,15 @@ def tubelet_architecture(network: Callable[..., nn.Module], *lists: str) -> Arch
     """
 
     def build(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> nn.Module:
+        shape = TubeletShape(
+            clip=config.INPUT_SHAPE,
+            frames=config.TUBELET_FRAMES,
+            size=config.TUBELET_SIZE,
+            width=config.TRANSFORMER_WIDTH,
+            depth=config.TRANSFORMER_DEPTH,
+        )
         return network(
-            tubelet_shape(config),
+            shape,
             text_width=text_width,
             num_steps=len(alphas_cumprod),
             gradient_checkpointing=config.GRADIENT_CHECKPOINTING,

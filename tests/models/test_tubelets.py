@@ -7,7 +7,7 @@ import torch
 
 from config import make_config
 from models.layers.positions import fitted_frames, fitted_positions
-from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, clip_of_tubelets, tubelet_shape
+from models.layers.tubelets import TubeletEmbedding, TubeletOutput, TubeletShape, clip_of_tubelets
 
 SHAPE = TubeletShape(clip=(3, 6, 16, 16), frames=2, size=4, width=64, depth=1)  # 3 x 4 x 4 tubelets of 96 numbers
 
@@ -27,9 +27,8 @@ def boxes_of(video: torch.Tensor) -> torch.Tensor:
     return torch.stack(cut, dim=1)
 
 
-def test_the_config_gives_the_sizes() -> None:
-    shape = tubelet_shape(make_config("demo"))
-    assert shape == TubeletShape(clip=(3, 16, 64, 64), frames=4, size=8, width=192, depth=6)
+def test_a_clip_is_a_grid_of_tubelets() -> None:
+    shape = TubeletShape(clip=(3, 16, 64, 64), frames=4, size=8, width=192, depth=6)
     assert (shape.grid, shape.num_tokens, shape.num_heads) == ((4, 8), 256, 3)
 
 
