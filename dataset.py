@@ -1,4 +1,4 @@
-"""Clips and captions on disk -> ``Clip(video, text, name)``; what a checkpoint remembers of them.
+"""Clips and captions on disk -> tensors, texts and names; what a checkpoint remembers of them.
 
 The form is ``NAME.gif`` beside ``NAME.txt``, sub-folders included. Frames are taken evenly over the clip, the shorter
 side is resized, the centre is cropped, transparency is laid on white. A name ``GROUP__REST`` puts a clip into a group
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -37,15 +36,6 @@ PARTS = attrgetter("parts")  # paths sort by them, and thousands of paths sort f
 
 class DatasetError(UserError):
     """The data folder holds nothing to train on, or a file in it cannot be used."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """``video`` (3, F, H, W) float32 in [-1, 1]; ``text`` its caption; ``name`` its path in the folder, no suffix."""
-
-    video: Tensor
-    text: str
-    name: str
 
 
 class TextToSignDataset:
@@ -83,14 +73,16 @@ class TextToSignDataset:
                 self._keys.append(key)
         self.copies = copies_among(self.folder, self.names)
         if not self.names:
-            raise DatasetError(f"{self.folder} holds no usable clip. " + _summary(self.problems) + _CURE)
+            why = (
+                f"{len(self.problems)} left out, first {self.problems[0]}"
+                if self.problems
+                else "It is empty of GIF files"
+            )
+            raise DatasetError(f"{self.folder} holds no usable clip. {why}." + _CURE)
         self._cache = cache
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def __getitem__(self, index: int) -> Clip:
-        return Clip(self.videos([index])[0], self.texts[index], self.names[index])
 
     def frames(self, index: int) -> np.ndarray:
         """(F, H, W, 3) uint8, as it is kept.
@@ -217,10 +209,3 @@ def _decode(gif: Path, data: bytes, *, num_frames: int, image_size: int) -> np.n
     if len(frames) < 2:
         raise DatasetError(f"{gif}: one frame; wanted a clip of at least 2")
     return fit_clip(frames, num_frames=num_frames, image_size=image_size)
-
-
-def _summary(problems: list[str]) -> str:
-    if not problems:
-        return "It is empty of GIF files."
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"Left out: {problems[0]}{more}."

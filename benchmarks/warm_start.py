@@ -89,7 +89,7 @@ def _images(folders: list[Path], config: Config) -> tuple[Tensor, Tensor]:
         data = TextToSignDataset(str(folder), num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE)
         mean, std = data.statistics(list(range(len(data))))
         for index in range(len(data)):
-            images.append(((data[index].video - mean) / std).transpose(0, 1))  # (F, 3, H, W)
+            images.append(((data.videos([index])[0] - mean) / std).transpose(0, 1))  # (F, 3, H, W)
             names += [data.texts[index].split(" in ")[0]] * config.NUM_FRAMES
     known = {name: number for number, name in enumerate(sorted(set(names)))}
     return torch.cat(images), torch.tensor([known[name] for name in names])

@@ -189,7 +189,7 @@ def _caption_errors(
 ) -> Tensor:
     """(levels, captions) denoising errors of one clip, at the first ``levels`` or at all of them."""
     model, device = loaded.model, loaded.model.clip_mean.device
-    video = data[index].video[None].to(device)
+    video = data.videos([index]).to(device)
     draw = runtime.generator(loaded.config.SEED, "ranking", data.names[index])
     size = loaded.batch_size
     texts = [loaded.encoder.encode(captions[i : i + size]).to(device) for i in range(0, len(captions), size)]

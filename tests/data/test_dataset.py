@@ -33,12 +33,12 @@ def test_every_pair_is_a_clip_in_the_order_of_names(clips_folder: Path) -> None:
 def test_a_clip_has_the_stated_shape_range_and_pixels(clips_folder: Path) -> None:
     data = read(clips_folder)
     index = data.names.index("signer0__clip0")
-    clip = data[index]
-    assert clip.video.shape == (3, 4, 16, 16) and clip.video.dtype == torch.float32
+    video = data.videos([index])[0]
+    assert video.shape == (3, 4, 16, 16) and video.dtype == torch.float32
     np.testing.assert_array_equal(data.frames(index), moving_square(0))
-    torch.testing.assert_close(clip.video, torch.from_numpy(moving_square(0)).permute(3, 0, 1, 2) / 127.5 - 1)
-    assert (clip.text, clip.name) == ("hello", "signer0__clip0")
-    torch.testing.assert_close(data.videos([index, 3])[0], clip.video)
+    torch.testing.assert_close(video, torch.from_numpy(moving_square(0)).permute(3, 0, 1, 2) / 127.5 - 1)
+    assert data.texts[index] == "hello"
+    torch.testing.assert_close(data.videos([index, 3])[0], video)
 
 
 def test_sub_folders_and_upper_case_suffixes_belong_to_the_data(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_missing_folder_and_an_empty_one_say_what_to_do(tmp_path: Path) -> Non
 def test_statistics_are_those_of_numpy_over_the_named_clips(clips_folder: Path) -> None:
     data, indices = read(clips_folder), [0, 2, 5]
     mean, deviation = data.statistics(indices)
-    stack = np.stack([data[i].video.double().numpy() for i in indices])  # (clips, 3, F, H, W)
+    stack = np.stack([data.videos([i])[0].double().numpy() for i in indices])  # (clips, 3, F, H, W)
     wanted = stack.mean(axis=(0, 2), keepdims=True)
     assert mean.shape == (3, 1, 16, 16) and mean.dtype == torch.float32
     np.testing.assert_allclose(mean.numpy(), wanted[0], atol=1e-6)
@@ -188,10 +188,10 @@ def test_statistics_are_bit_for_bit_those_of_one_clip_after_another(
     data, indices = read(clips_folder), [6, 0, 2, 5, 1]
     total, squares = torch.zeros(3, 1, 16, 16, dtype=torch.float64), 0.0
     for index in indices:
-        total += data[index].video.double().mean(1, keepdim=True)
+        total += data.videos([index])[0].double().mean(1, keepdim=True)
     mean = total / len(indices)
     for index in indices:
-        squares += float((data[index].video.double() - mean).square().mean())
+        squares += float((data.videos([index])[0].double() - mean).square().mean())
     for values in (1, 3 * data.frames(0).size, 2**20):  # one clip at a time, three, all
         monkeypatch.setattr(dataset, "STATISTICS_VALUES", values)
         found = data.statistics(indices)
@@ -201,7 +201,7 @@ def test_statistics_are_bit_for_bit_those_of_one_clip_after_another(
 def test_a_batch_is_bit_for_bit_its_clips(clips_folder: Path) -> None:
     data, indices = read(clips_folder), [6, 0, 0, 5]
     batch = data.videos(indices)
-    assert batch.is_contiguous() and torch.equal(batch, torch.stack([data[index].video for index in indices]))
+    assert batch.is_contiguous() and torch.equal(batch, torch.stack([data.videos([index])[0] for index in indices]))
     levels = data.frames(6).transpose(3, 0, 1, 2).astype(np.float32)
     assert np.array_equal(batch[0].numpy(), levels / np.float32(127.5) - np.float32(1))
 
