@@ -72,8 +72,8 @@ def _train(args: argparse.Namespace, config: Config) -> int:
         return 0
     finished = trainer.run()
     print(f"{'Finished' if finished else 'Stopped'} at step {trainer.step:,} of {trainer.num_steps:,}; saved {latest}")
-    if trainer.validated is not None:
-        print(f"Validation loss: {trainer.validated.loss:.4f} (averaged weights, held-out clips)")
+    if trainer.validation_loss is not None:
+        print(f"Validation loss: {trainer.validation_loss:.4f} (averaged weights, held-out clips)")
     _print_what_is_there(config)
     if finished:
         print(f"Next: python main.py evaluate --checkpoint {latest}")

@@ -25,11 +25,11 @@ from config import Config
 from dataset import data_identity, load_dataset
 from diffusion.text2sign import TrainingNoise, create_text2sign, training_noise
 from methods.sampling.loading import check_encoder, encoder_identity, load_weights
-from methods.training.distributed import Share, distribute, gather, gathered, load_moments, shares
+from methods.training.distributed import Share, distribute, gathered, load_moments, shares
 from methods.training.interruption import Interruption
 from methods.training.optimisation import Ema, make_optimizer
-from methods.training.report import Report, Validation
-from methods.training.resume import print_data, print_position, read_state, same_caption
+from methods.training.report import Report
+from methods.training.resume import print_data, read_state, same_caption
 from methods.training.start_report import Run
 from methods.training.step import Piece, StepResult, TrainingStep
 from methods.training.warm_start import TrainingError, fit_statistics, freeze_backbone, initialise_backbone
@@ -38,7 +38,7 @@ from schedulers.training_schedules import ema_decay, learning_rate
 from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints import listing as checkpoint_list
-from utils.process_group import first_says, in_turn, on_first, together
+from utils.process_group import add, first_says, in_turn, on_first, together
 from utils.processes import world
 from utils.split import epoch_order, split
 from utils.train_logger import open_logger
@@ -74,13 +74,12 @@ class Trainer:
         self.skipped_steps = 0  # bad ones since the beginning
         self._saved_step = -1  # none yet
         self._order: tuple[int, list[int]] | None = None  # the clips of an epoch, and which one
-        self.validated: Validation | None = None  # the last one on held-out clips
+        self.validation_loss: float | None = None  # of this very state, on held-out clips
         self.clips_per_step = config.BATCH_SIZE * config.GRADIENT_ACCUMULATION_STEPS * self.world.size
         self.steps_per_epoch = math.ceil(len(self.training) / self.clips_per_step)
         self.num_steps = self.steps_per_epoch * config.NUM_EPOCHS
         if content is not None and resume is not None:
             self._restore(content, resume)
-            print_position(content, self.steps_per_epoch)
         self.bad_steps = 0
         self.interruption = Interruption()
         self._stop_agreed = False  # of several processes, after the current step
@@ -101,7 +100,7 @@ class Trainer:
                 result = self.train_step()
                 self.step += 1
                 seconds = time.perf_counter() - started
-                self.validated = self.report.after_step(result, seconds=seconds) or self.validated
+                self.validation_loss = self.report.after_step(result, seconds=seconds)
                 bar.set_postfix_str(
                     f"loss={result.loss:.4f}, clips/s={len(result.losses) / seconds:.1f}", refresh=False
                 )
@@ -187,7 +186,10 @@ class Trainer:
         flat = torch.cat(losses).cpu().split([len(found) for found in losses])
         out = torch.zeros(num_clips + 1)
         out[-1] = float(self.interruption.asked)
-        gather(parts, list(flat), out=out)
+        for share, found in zip(parts, flat, strict=True):
+            if share.weight:
+                out[share.rows] = found
+        add(out)  # a sum with zeros: exact, and NaN stays NaN
         self._stop_agreed = bool(out[-1] > 0)
         return out[:-1]
 
@@ -247,10 +249,10 @@ class Trainer:
 
     def _is_best(self) -> bool:
         """Whether this very state was validated just now, better than any that is kept."""
-        if self.validated is None or self.validated.step != self.step:
+        if self.validation_loss is None:
             return False
         config, data = self.config.to_dict(), data_identity(self.data, self.training)
-        facts = {"validation_loss": self.validated.loss, "config": config, "data": data}
+        facts = {"validation_loss": self.validation_loss, "config": config, "data": data}
         return checkpoint_list.is_best(facts, checkpoint_list.best_path(self.config))
 
     def _save_and_keep(self) -> None:
@@ -268,7 +270,6 @@ class Trainer:
 
     def state(self) -> dict[str, object]:
         """Everything that a checkpoint holds (``checkpoint.FIELDS``); a sharded one all gather for the first."""
-        validated = self.validated is not None and self.validated.step == self.step  # of this very state
         found = {
             "format_version": checkpoint.FORMAT_VERSION,
             "config": self.config.to_dict(),
@@ -277,7 +278,7 @@ class Trainer:
             "batch": self.step % self.steps_per_epoch,
             "step": self.step,
             "skipped_steps": self.skipped_steps,
-            "validation_loss": self.validated.loss if validated else None,
+            "validation_loss": self.validation_loss,
             "model": self.model.state_dict(),
             "ema": self.ema.state(self.model),
             "optimizer": self.optimizer.state_dict(),

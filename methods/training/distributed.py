@@ -26,7 +26,6 @@ from torch.utils._pytree import tree_map_only
 from config import Config
 from diffusion.text2sign import ARCHITECTURES, Text2Sign
 from models.layers.modulation import Modulated
-from utils.process_group import add
 from utils.processes import World, world
 
 # ---- The clips of a step ---------------------------------------------------------------------------------------------
@@ -52,17 +51,6 @@ def shares(num_clips: int, *, batch_size: int, world: World) -> list[Share]:
         own = slice(start + world.rank, stop, world.size)
         found.append(Share(own) if own.start < stop else Share(slice(start, start + 1), weight=0))
     return found
-
-
-def gather(parts: list[Share], losses: list[Tensor], *, out: Tensor) -> Tensor:
-    """``out`` (at least as long as the step has clips, zeros there) with the loss of every clip of the step.
-
-    ``losses`` are those of this process's ``parts``, (share,) each. What else stands in ``out`` is added up as well.
-    """
-    for share, found in zip(parts, losses, strict=True):
-        if share.weight:
-            out[share.rows] = found
-    return add(out)  # a sum with zeros: exact, and NaN stays NaN
 
 
 # ---- Gradients between processes -------------------------------------------------------------------------------------

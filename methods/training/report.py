@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -41,14 +41,6 @@ RANKING_LEVELS = 3  # noise levels of it
 Values = dict[tuple[str, str], float]  # (category, name) -> value
 
 
-@dataclass(frozen=True)
-class Validation:
-    """The ``loss`` on held-out clips of the state after ``step`` steps."""
-
-    step: int
-    loss: float
-
-
 class Report:
     """The loop calls ``gradients`` and ``after_step`` in every step, and ``after_saving`` at the end of an epoch."""
 
@@ -75,15 +67,15 @@ class Report:
             for group, values in samples(_matrices(found)).items():
                 self._log.histogram(step, "Gradient_Stats", f"gradient_{group}", values)
 
-    def after_step(self, result: StepResult, *, seconds: float) -> Validation | None:
-        """The step that ended took so many ``seconds``. Returns what was measured of its state on held-out clips."""
+    def after_step(self, result: StepResult, *, seconds: float) -> float | None:
+        """The step that ended took so many ``seconds``. Returns the loss of its state on held-out clips."""
         run, step = self._run, result.step
         if step == run.first_step + 1 and world().is_first:  # takes a second, so the first step comes before it
             report_start(run, self._log)
         for means in (self._interval, self._epoch):
             means.add(result, seconds=seconds)
         values: Values = {}
-        validation = None
+        validation_loss = None
         if step % run.config.LOG_EVERY_STEPS == 0:
             values |= self._step_values(result)
         if step % run.steps_per_epoch == 0:
@@ -94,12 +86,12 @@ class Report:
             with self._averaged_weights():
                 errors = self._fixed.measure(run.model, run.encoder)
             values |= self._error_values(step, errors)
-            validation = Validation(step, errors.loss) if run.validation else None
+            validation_loss = errors.loss if run.validation else None
         if self._is_due(step, "RANK_EVERY_EPOCHS"):
             values |= self._rank(step)
         if values:
             self._log.scalars(step, values)
-        return validation
+        return validation_loss
 
     def after_saving(self, step: int) -> None:
         """Previews of the state as it is. One that cannot be made or written is told, and does not end the training."""

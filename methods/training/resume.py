@@ -58,15 +58,3 @@ def same_caption(data: TextToSignDataset, training: list[int]) -> str:
         f"all {len(training)} clips to train on have the caption {first!r}: text teaches nothing (standardised, its "
         "pooled vector is zero and has no gradient), and the model draws the same whatever it is asked for"
     )
-
-
-def print_position(content: dict[str, object], steps_per_epoch: int) -> None:
-    """Say so where the steps that a checkpoint has taken are other epochs now than they were."""
-    before, now = (content["epoch"], content["batch"]), divmod(content["step"], steps_per_epoch)
-    if before != now:
-        (old, over), (new, rest) = before, now
-        print(
-            f"changed: {content['step']:,} steps were {old} epochs and {over} steps, now {new} and {rest}, since "
-            "clips or BATCH_SIZE x GRADIENT_ACCUMULATION_STEPS x processes are other ones",
-            file=sys.stderr,
-        )

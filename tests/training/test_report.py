@@ -127,8 +127,8 @@ def test_the_validation_loss_is_of_held_out_clips_under_the_averaged_weights(wat
     assert set(clips.indices) <= set(watched.validation)
     found = clips.measure(loaded.model, loaded.encoder)
     last = lines(watched.config)[-1]
-    assert watched.validated.loss == last["03_Epoch_Summary/validation_loss"]
-    assert watched.validated.loss == pytest.approx(found.loss, rel=1e-6)
+    assert watched.validation_loss == last["03_Epoch_Summary/validation_loss"]
+    assert watched.validation_loss == pytest.approx(found.loss, rel=1e-6)
     level = found.levels[0]
     assert last["06_Diffusion/noise_mse_t0003"] == pytest.approx(level.noise_error, rel=1e-5)
     assert last["07_Noise_Analysis/predicted_std_t0003"] == pytest.approx(level.predicted_std)
@@ -149,7 +149,7 @@ def test_ranking_is_the_evaluators_with_other_captions_to_be_confused_with(watch
 
 def test_nothing_held_out_is_said_in_the_tags_and_gives_no_validation_loss(debug_config: MakeConfig) -> None:
     trainer = Trainer(debug_config(SAMPLE_EVERY_EPOCHS=0, NUM_EPOCHS=1, RANK_EVERY_EPOCHS=1))
-    assert trainer.run() and trainer.validated is None
+    assert trainer.run() and trainer.validation_loss is None
     (last,) = lines(trainer.config)[-1:]
     assert "03_Epoch_Summary/training_clips_loss" in last and not any("validation" in name for name in last)
 

@@ -129,8 +129,8 @@ def test_the_last_state_keeps_its_validation_loss_and_can_be_the_best(debug_conf
     """Where training ends between two savings."""
     config = debug_config(NUM_EPOCHS=1, SAVE_EVERY_EPOCHS=5, VALIDATION_FRACTION=0.5)
     trainer = Trainer(config)
-    assert trainer.run() and trainer.validated is not None
-    assert checkpoint.load(latest_path(config))["validation_loss"] == trainer.validated.loss
+    assert trainer.run() and trainer.validation_loss is not None
+    assert checkpoint.load(latest_path(config))["validation_loss"] == trainer.validation_loss
     assert (latest_path(config).parent / "best_checkpoint.pt").is_file()
 
 
