@@ -1,0 +1,1 @@
+"""How clips and their texts lie on disk: one small file a published layout, all behind ``listing.Listing``."""

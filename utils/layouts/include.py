@@ -1,0 +1,40 @@
+"""INCLUDE: a table ``Word,FilePath`` beside folders such as ``Adjectives/1. loud/MVI_1.MOV``. Serials are no words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from utils.layouts.listing import LayoutError, Listing, Row, files_below
+from utils.layouts.text import read_table
+
+SERIAL = re.compile(r"^\s*\d+\s*\.\s*")
+COLUMNS = ["Word", "FilePath"]
+
+
+def recognises(folder: Path) -> bool:
+    return bool(_tables(folder))
+
+
+def read(folder: Path) -> Listing:
+    """Every row of the table, or of all tables of its form in the folder."""
+    listing = Listing()
+    tables = _tables(folder)
+    if not tables:
+        raise LayoutError(f"{folder} has no table with the columns {COLUMNS}; wanted one beside the folders of videos")
+    for table in tables:
+        for line, values in read_table(table, listing, delimiter=","):
+            file = values["FilePath"].strip()
+            row = Row(folder / file, SERIAL.sub("", values["Word"]), Path(file).with_suffix("").as_posix())
+            listing.add(row, f"{table}, line {line}")
+    listing.tell_unlisted(files_below(folder))
+    return listing
+
+
+def _tables(folder: Path) -> list[Path]:
+    found = []
+    for path in sorted(folder.glob("*.csv")):
+        with open(path, encoding="utf-8-sig", errors="replace") as lines:
+            if lines.readline(2000).strip().split(",")[:2] == COLUMNS:
+                found.append(path)
+    return found

@@ -1,0 +1,70 @@
+"""Text files as people have them: UTF-8 with or without a mark, UTF-16 with one, else cp1252; tables of several kinds.
+
+Standard library only. The locale's own encoding is never asked: the same file reads the same everywhere.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from pathlib import Path
+
+from utils.layouts.listing import LayoutError, Listing
+
+MAX_BYTES = 2**30  # of a list; anything larger is another file by mistake
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_text(path: Path, remarks: list[str]) -> str:
+    """The whole file; an encoding that had to be guessed goes to ``remarks``.
+
+    Raises:
+        LayoutError: unreadable, or no text in any of these encodings.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise LayoutError(f"{path} has {path.stat().st_size:,} bytes; wanted a list of clips")
+        data = path.read_bytes()
+    except OSError as error:
+        raise LayoutError(f"{path} cannot be read: {error.strerror or error}; wanted a text file") from error
+    try:
+        if data.startswith(UTF_16):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        first = error.start
+    try:
+        text = data.decode("cp1252")
+    except UnicodeDecodeError as error:
+        raise LayoutError(f"{path}: byte {first} is neither UTF-8 nor cp1252; save the file as UTF-8") from error
+    remarks.append(f"{path}: byte {first} is no UTF-8, so it was read as cp1252; save it as UTF-8 if that is wrong")
+    return text
+
+
+def read_table(
+    path: Path, listing: Listing, *, delimiter: str, quoted: bool = True, header: list[str] | None = None
+) -> list[tuple[int, dict[str, str]]]:
+    """(line number, column -> value) of every row; a row of another length is refused in ``listing``.
+
+    ``header`` where the file has none; ``quoted`` as CSV has it.
+
+    Raises:
+        LayoutError: unreadable, no header, or a quotation mark without its partner, which leaves no row certain.
+    """
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    lines = io.StringIO(read_text(path, listing.remarks), newline="")
+    reader = csv.DictReader(lines, header, delimiter=delimiter, quoting=quoting, strict=quoted)
+    found = []
+    try:
+        if not reader.fieldnames:
+            raise LayoutError(f"{path} is empty; wanted a header and a row for each clip")
+        for row in reader:
+            if None in row or None in row.values():
+                wanted = f"wanted {len(reader.fieldnames)} values, as in the header: {', '.join(reader.fieldnames)}"
+                listing.refuse(f"{path}, line {reader.line_num}", wanted)
+            else:
+                found.append((reader.line_num, row))
+    except csv.Error as error:
+        raise LayoutError(f"{path}, line {reader.line_num}: {error}; is a quotation mark unbalanced?") from error
+    return found
