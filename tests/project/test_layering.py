@@ -22,6 +22,8 @@ RANKS = {  # lowest first
     "utils": 2,
     "utils.checkpoints": 3,
     "utils.fingerspelling": 3,
+    "utils.layouts": 2,
+    "utils.reading": 3,
     "models.text_features": 3,
     "models.architecture": 3,
     "dataset": 4,

@@ -1,0 +1,1 @@
+"""Video files, animations and folders of frames -> the frames that a player would show at given moments, small."""

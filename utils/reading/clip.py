@@ -1,0 +1,51 @@
+"""What every reader gives: pictures that stand upright on white, with square pixels and the wanted shorter side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from utils.reading.timeline import Timeline
+
+
+class Picture(NamedTuple):
+    """``pixels`` (h, w, 3) uint8; ``size`` (width, height) px as it is shown at full size; ``rotation`` in degrees that
+    the file asked for."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+    rotation: int = 0
+
+
+class Source(Protocol):
+    """An open clip, a context manager."""
+
+    path: Path
+    timeline: Timeline
+    remarks: list[str]
+
+    def __enter__(self) -> Source: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def pictures(self, indices: list[int], *, side: int) -> Iterator[Picture]:
+        """The frames ``indices`` (rising) of the timeline, the shorter side at ``side`` px.
+
+        Raises:
+            VideoError: one of them cannot be decoded.
+        """
+
+
+def fit(width: int, height: int, side: int) -> tuple[int, int]:
+    """(width, height) with the shorter one at ``side``, in the same proportion."""
+    scale = side / min(width, height)
+    return max(side, round(width * scale)), max(side, round(height * scale))
+
+
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    """(h, w, 4) uint8 with alpha -> (h, w, 3) uint8 over white."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    return ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

@@ -1,0 +1,92 @@
+"""A listed clip -> the frames that are trained on, and what is worth knowing of its file.
+
+with open_source(row) as source:      # any container, animation or folder of frames
+    source.timeline                   # when each frame is shown
+read_clip(row, num_frames=16, image_size=64)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.layouts.listing import Row
+from utils.reading.clip import Source
+from utils.reading.container import Container
+from utils.reading.stills import Animation, FrameFolder
+from utils.reading.timeline import PLAUSIBLE_RATES, even_moments, spaced_moments
+from utils.video import VideoError
+
+ANIMATIONS = (".gif", ".webp", ".png", ".apng")
+
+
+class ReadClip(NamedTuple):
+    """``frames`` (F, size, size, 3) uint8; the rest is of the file, its window alone where it has one."""
+
+    frames: np.ndarray
+    num_source: int  # frames in the window
+    seconds: float
+    frames_per_second: float
+    size: tuple[int, int]  # px, width and height as shown
+    rotation: int  # degrees, applied
+    remarks: list[str]
+
+
+def open_source(row: Row) -> Source:
+    """The reader of a row's file; nothing is opened before it is entered.
+
+    Raises:
+        VideoError: no file, or an empty one.
+    """
+    path = row.path
+    if path.is_dir():
+        return FrameFolder(path, rate=row.frames_per_second, stretch=row.stretch)
+    if not path.is_file():
+        raise VideoError(f"{path}: no file; wanted a video")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path}: empty, 0 bytes; wanted a video")
+    return Animation(path) if path.suffix.lower() in ANIMATIONS else Container(path)
+
+
+def read_clip(row: Row, *, num_frames: int, image_size: int, rate: float | None = None, place: float = 0.5) -> ReadClip:
+    """The square in the middle of ``num_frames`` frames, upright and in RGB.
+
+    ``rate``: frames per second, from a window at ``place`` in [0, 1] of where it can lie; None: evenly over the clip.
+
+    Raises:
+        VideoError: the file cannot be read, is a single picture, or has nothing in its row's window.
+    """
+    with open_source(row) as source:
+        timeline = source.timeline
+        try:
+            left, right = timeline.window(row.start, row.end)
+        except VideoError as error:
+            raise VideoError(f"{row.path}: {error}") from error
+        inside = int(np.sum((timeline.starts >= left) & (timeline.starts < right)))
+        if len(timeline.starts) < 2:
+            raise VideoError(f"{row.path}: one frame; wanted a clip of at least 2")
+        if rate is None:
+            moments = even_moments(left, right, num_frames)
+        else:
+            moments = spaced_moments(left, right, num_frames, rate=rate, place=place)
+        pictures = list(source.pictures(timeline.shown_at(moments).tolist(), side=image_size))
+        remarks = [*source.remarks, *_remarks(row, timeline.frames_per_second, right - left, num_frames, rate)]
+    frames = np.stack([_middle(picture.pixels, image_size) for picture in pictures])
+    first = pictures[0]
+    return ReadClip(frames, inside, right - left, timeline.frames_per_second, first.size, first.rotation, remarks)
+
+
+def _middle(pixels: np.ndarray, side: int) -> np.ndarray:
+    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
+def _remarks(row: Row, fps: float, seconds: float, num_frames: int, rate: float | None) -> list[str]:
+    found = []
+    low, high = PLAUSIBLE_RATES
+    if not low <= fps <= high:
+        found.append(f"{row.path}: {fps:.4g} frames per second by its own timestamps")
+    if rate is not None and seconds < num_frames / rate:
+        found.append(f"{row.path}: {seconds:.2f} s are shorter than {num_frames} frames at {rate:g} a second; held")
+    return found
