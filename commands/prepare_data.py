@@ -1,4 +1,4 @@
-"""``prepare-data``: real fingerspelling, letters or spelled words, as GIF + TXT pairs."""
+"""``prepare-data``: your own videos, or real fingerspelling, letters or spelled words, as GIF + TXT pairs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,27 @@ import shlex
 from pathlib import Path
 
 from commands.common import add_command, config_of
-from config import ConfigError
+from config import Config, ConfigError
 from utils.captions import capital
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
-    command = add_command(commands, "prepare-data", run, "render real signers' fingerspelling as GIF + TXT pairs")
+    command = add_command(commands, "prepare-data", run, "make GIF + TXT pairs of videos, or of fingerspelling")
+    command.add_argument(
+        "--videos", metavar="FOLDER",
+        help="your own clips: MP4, MOV, MKV, WebM, AVI, GIF, WebP or folders of frames, with NAME.txt beside each,\n"
+        "a metadata.csv, or as How2Sign, PHOENIX-2014-T, WLASL, ASL Citizen, AUTSL, CSL-Daily, LSA64, INCLUDE lie",
+    )  # fmt: skip
+    command.add_argument(
+        "--layout", default="auto", metavar="NAME", help="of --videos, where auto takes it for another"
+    )
+    command.add_argument(
+        "--crop", choices=("signer", "set", "centre"), default="signer",
+        help="of --videos: the square around all that moves in a clip (default); one square around all that moves in\n"
+        "any, for clips of one camera, so that places stay comparable; or the middle of the picture",
+    )  # fmt: skip
+    command.add_argument("--keep_rest", action="store_true", help="of --videos: keep the rest at both ends")
     command.add_argument(
         "--languages", nargs="+", metavar="CODE", help="ISO 639-3 codes, for example: ase asq gsg; default: all"
     )
@@ -39,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if args.copies < 0:
         raise ConfigError(f"--copies {args.copies}; wanted 0 or more.")
+    if args.videos is not None:
+        return _prepare_videos(args, config)
     from utils.fingerspelling import folder, lexicon, words
 
     output = Path(args.output)
@@ -55,6 +71,25 @@ def run(args: argparse.Namespace) -> int:
         data = shlex.quote(f"DATA_DIR={folders[0] if len(folders) == 1 else output}")
         preset = "" if args.preset == "default" else f"--preset {args.preset} "
         print(f"Next: python main.py train {preset}--set {data}")
+    return 0
+
+
+def _prepare_videos(args: argparse.Namespace, config: Config) -> int:
+    """Write OUTPUT/NAME.gif with NAME.txt of every clip of a folder."""
+    if args.languages or args.letters or args.words or args.copies:
+        raise ConfigError("--videos takes neither --languages, --letters, --words nor --copies; leave them out.")
+    from utils.reading.prepare import HELD_OUT, Settings, prepare_videos
+
+    output = Path(args.output)
+    if output.is_dir() and Path(args.videos).is_dir() and output.samefile(args.videos):
+        raise ConfigError(f"--output {output} is the folder of the videos; wanted another one.")
+    chosen = Settings(config.IMAGE_SIZE, crop=args.crop, trim=not args.keep_rest)
+    report = prepare_videos(Path(args.videos), output, chosen, layout=args.layout)
+    print(report)
+    if not report.written and not report.kept:
+        raise ConfigError(f"--videos {args.videos} holds no clip that can be used; each reason stands above.")
+    split = f" --set {shlex.quote(f'SPLIT_FILE={output / HELD_OUT}')}" if report.num_validation else ""
+    print(f"Next: python main.py train --set {shlex.quote(f'DATA_DIR={output}')}{split}")
     return 0
 
 

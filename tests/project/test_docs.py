@@ -19,7 +19,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 MAX_README_LINES = 200
 MADE_BY_RUNNING = (
     "training_data", "checkpoints", "logs", "generated_samples", "evaluation", "cache", ".venv",
-    "evaluation.json", "written_files.txt", "fingerspelling.json",
+    "evaluation.json", "written_files.txt", "fingerspelling.json", "held_out.json", "WLASL_v0.3.json",
 )  # fmt: skip
 TRACKED_SUFFIXES = (".py", ".md", ".txt", ".sh", ".toml", ".yml", ".json")
 
