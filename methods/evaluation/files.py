@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from PIL import Image
@@ -38,6 +40,8 @@ def write_evaluation(
         for which, pair in enumerate(own)
         for copy, clip in enumerate(pair.generated)
     }
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(attrgetter("gif"), clips.values()))  # once for page and file; Pillow fits palettes side by side
     _make_room(folder, [*sheets, *clips])
     write_file(folder / "report.html", render(report, pairs, fps=fps, command=command).encode())
     for name, sheet in sheets.items():

@@ -54,14 +54,15 @@ def render(report: Report, pairs: list[ClipPair], *, fps: int = 8, command: str 
         pairs=pairs,
         max_pairs=MAX_PAIRS,
         max_generated=MAX_GENERATED,
-        gif=functools.partial(_as_address, fps=fps),
+        gif=functools.partial(encode_gif, fps=fps),
+        address=_as_address,
         command=command,
         versions=[f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)],
     )
 
 
-def _as_address(clip: np.ndarray, *, fps: int) -> str:
-    return f"data:image/gif;base64,{base64.b64encode(encode_gif(clip, fps=fps)).decode()}"
+def _as_address(gif: bytes) -> str:
+    return f"data:image/gif;base64,{base64.b64encode(gif).decode()}"
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ import torch
 from methods.sampling.loading import LoadedModel, sampling_settings
 from methods.sampling.provenance import Provenance, Request
 from utils import runtime
-from utils.gif import write_gif
+from utils.files import write_file
+from utils.gif import encode_gif
 from utils.video import to_uint8
 
 
@@ -31,13 +32,20 @@ class GeneratedClip:
     frames: np.ndarray
     facts: Provenance
 
-    def write(self, path: Path) -> None:
-        """A GIF; its comment is the facts.
+    @cached_property
+    def gif(self) -> bytes:
+        """Its file; the comment is the facts.
 
         Raises:
-            VideoError: it cannot be written.
+            VideoError: it is too large for a GIF.
         """
-        write_gif(path, self.frames, fps=self.facts.fps, comment=self.facts.to_json())
+        return encode_gif(self.frames, fps=self.facts.fps, comment=self.facts.to_json())
+
+    def write(self, path: Path) -> None:
+        """Raises:
+        FileError: the disk refuses.
+        """
+        write_file(path, self.gif)
 
 
 def generate(
