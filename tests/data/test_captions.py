@@ -164,7 +164,7 @@ def test_every_caption_of_a_language_stays_distinct_without_case_and_accents():
     seen = defaultdict(set)
     index = read_index(lexicon_folder())
     for entry in index:
-        seen[entry.language].add(as_a_tokenizer_sees_it(entry.caption))
+        seen[entry.language].add(as_a_tokenizer_sees_it(entry.clip.caption))
     assert sum(map(len, seen.values())) == len(index) == 626
     assert all(text.isascii() for texts in seen.values() for text in texts)
 
