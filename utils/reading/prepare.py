@@ -24,7 +24,7 @@ from utils.gif import read_comment, write_gif
 from utils.layouts.listing import Row
 from utils.layouts.registry import read_listing
 from utils.reading.clip import Source
-from utils.reading.reader import open_source
+from utils.reading.reader import open_source, window_of
 from utils.reading.signer import Square, around, signing_square, signing_time
 from utils.reading.timeline import even_moments
 from utils.video import VideoError, resize_and_crop
@@ -140,10 +140,7 @@ def _frames(row: Row, settings: Settings) -> tuple[np.ndarray, int, list[str]]:
     """(F, size, size, 3) uint8, its frames per second, remarks."""
     with open_source(row) as source:
         timeline = source.timeline
-        try:
-            left, right = timeline.window(row.start, row.end)
-        except VideoError as error:
-            raise VideoError(f"{row.path}: {error}") from error
+        left, right = window_of(row, timeline)
         if right - left > MAX_SECONDS:
             raise VideoError(f"{row.path}: {right - left:.0f} s; wanted at most {MAX_SECONDS:g}, by start and end")
         small, starts = _look(source, left, right)

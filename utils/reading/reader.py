@@ -15,7 +15,7 @@ from utils.layouts.listing import Row
 from utils.reading.clip import Source
 from utils.reading.container import Container
 from utils.reading.stills import Animation, FrameFolder
-from utils.reading.timeline import PLAUSIBLE_RATES, even_moments, spaced_moments
+from utils.reading.timeline import PLAUSIBLE_RATES, Timeline, even_moments, spaced_moments
 from utils.video import VideoError
 
 ANIMATIONS = (".gif", ".webp", ".png", ".apng")
@@ -49,6 +49,18 @@ def open_source(row: Row) -> Source:
     return Animation(path) if path.suffix.lower() in ANIMATIONS else Container(path)
 
 
+def window_of(row: Row, timeline: Timeline) -> tuple[float, float]:
+    """The row's part of its file, in seconds.
+
+    Raises:
+        VideoError: nothing of the file lies in it.
+    """
+    try:
+        return timeline.window(row.start, row.end)
+    except VideoError as error:
+        raise VideoError(f"{row.path}: {error}") from error
+
+
 def read_clip(row: Row, *, num_frames: int, image_size: int, rate: float | None = None, place: float = 0.5) -> ReadClip:
     """The square in the middle of ``num_frames`` frames, upright and in RGB.
 
@@ -59,10 +71,7 @@ def read_clip(row: Row, *, num_frames: int, image_size: int, rate: float | None 
     """
     with open_source(row) as source:
         timeline = source.timeline
-        try:
-            left, right = timeline.window(row.start, row.end)
-        except VideoError as error:
-            raise VideoError(f"{row.path}: {error}") from error
+        left, right = window_of(row, timeline)
         inside = int(np.sum((timeline.starts >= left) & (timeline.starts < right)))
         if len(timeline.starts) < 2:
             raise VideoError(f"{row.path}: one frame; wanted a clip of at least 2")
