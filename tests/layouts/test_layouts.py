@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -305,6 +306,45 @@ def test_two_clips_for_one_text_and_a_link_to_itself_are_told(tmp_path: Path) ->
     _, listing = read_listing(tmp_path)
     told = " ".join(problem.text for problem in listing.problems)
     assert listing.rows == [] and "belongs to a.mp4 and a.webm" in told and "b.mp4 is listed and does not exist" in told
+    assert listing.num_listed == len(listing.problems) == 2  # neither clip is called unlisted besides
+
+
+def test_two_texts_for_one_clip_are_told_and_the_first_is_used(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4")
+    write(tmp_path, "a.TXT", "first")
+    write(tmp_path, "a.txt", "second")
+    _, listing = read_listing(tmp_path)
+    assert [row.text for row in listing.rows] == ["first"] and listing.num_listed == 2
+    assert "a.txt: a.mp4 has a text already, a.TXT" in listing.problems[0].text
+
+
+def test_a_link_to_itself_that_nobody_lists_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4")
+    write(tmp_path, "metadata.csv", "file_name,text\na.mp4,x\n")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "b.mp4")
+    _, listing = read_listing(tmp_path)
+    assert [problem.kind for problem in listing.problems] == ["unlisted"]
+    assert "b.mp4: a link to nothing" in listing.problems[0].text
+
+
+def test_frames_that_csl_daily_does_not_label_are_told(tmp_path: Path) -> None:
+    make_csl_daily(tmp_path)
+    touch(tmp_path, "sentence/frames_512x512/S000007_P0003_T00/000000.jpg")
+    _, listing = read_listing(tmp_path)
+    assert [problem.text for problem in listing.problems if "S000007" in problem.text] == [
+        f"{tmp_path / 'sentence/frames_512x512/S000007_P0003_T00'}: no text; it is not listed"
+    ]
+
+
+def test_a_folder_of_30_000_pairs_is_read_in_one_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the number of folders that are opened, which a look around each caption would multiply."""
+    for name in range(50):
+        touch(tmp_path, f"{name}.mp4")
+        write(tmp_path, f"{name}.txt", "x")
+    opened: list[object] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: opened.append(path) or scandir(path))
+    assert len(LAYOUTS["pairs"].read(tmp_path).rows) == 50 and len(opened) < 10
 
 
 def test_an_unknown_layout_and_no_folder_are_refused(tmp_path: Path) -> None:

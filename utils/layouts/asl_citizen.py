@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from utils.layouts.listing import Listing, Row, files_below, split_of
-from utils.layouts.text import read_table
+from utils.layouts.text import first_line, read_table
 
 SPLITS = ("train", "val", "test")
 
 
 def recognises(folder: Path) -> bool:
-    table = folder / "splits" / "train.csv"
-    if not table.is_file():
-        return False
-    with open(table, encoding="utf-8-sig", errors="replace") as lines:
-        return {"Participant ID", "Video file", "Gloss"} <= set(lines.readline(2000).strip().split(","))
+    columns = first_line(folder / "splits" / "train.csv").split(",")
+    return {"Participant ID", "Video file", "Gloss"} <= set(columns)
 
 
 def read(folder: Path) -> Listing:

@@ -34,10 +34,10 @@ def read(folder: Path) -> Listing:
         for line, values in read_table(labels, listing, delimiter=",", header=["sample", "class"]):
             sample, number = values["sample"].strip(), values["class"].strip()
             place = f"{labels}, line {line}"
-            if number not in words:
-                listing.refuse(place, f"class {number!r} is not in {CLASSES}")
-                continue
             path = clips.get(f"{sample}_color", folder / split / f"{sample}_color.mp4")
+            if number not in words:
+                listing.refuse(place, f"class {number!r} is not in {CLASSES}", files=[path])
+                continue
             row = Row(path, words[number], sample, split=split_of(split), signer=sample.partition("_")[0])
             listing.add(row, place)
     listing.tell_unlisted(files)

@@ -9,7 +9,7 @@ import pickle
 from pathlib import Path
 from typing import Any, NoReturn
 
-from utils.layouts.listing import LayoutError, Listing, Problem, Row, split_of
+from utils.layouts.listing import LayoutError, Listing, Problem, Row, folders_in, split_of
 from utils.layouts.text import read_text
 
 LABELS = "sentence_label/csl2020ct_v2.pkl"
@@ -45,8 +45,10 @@ def read(folder: Path) -> Listing:
         if name not in splits:
             listing.remarks.append(f"{name} is in no split of {folder / SPLIT}")
     known = {str(info.get("name", "")) for info in infos}
-    for name in splits.keys() - known:
+    for name in sorted(splits.keys() - known):
         listing.problems.append(Problem("missing", f"{folder / SPLIT}: {name} has no label; it is left out"))
+        listing.named.add(folder / FRAMES / name)
+    listing.tell_unlisted(folders_in(folder / FRAMES))
     return listing
 
 

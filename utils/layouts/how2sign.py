@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from utils.layouts.listing import LayoutError, Listing, Row, by_stem, files_below, split_of
-from utils.layouts.text import read_table
+from utils.layouts.text import first_line, read_table
 
 COLUMNS = ("VIDEO_NAME", "SENTENCE_NAME", "SENTENCE")
 TIMES = (("START_REALIGNED", "END_REALIGNED"), ("START", "END"))
@@ -37,13 +37,8 @@ def read(folder: Path) -> Listing:
 
 
 def _tables(folder: Path) -> list[Path]:
-    found = []
-    for path in files_below(folder, (".csv", ".tsv")):
-        with open(path, encoding="utf-8-sig", errors="replace") as lines:
-            header = lines.readline(2000).strip().split("\t")
-        if set(COLUMNS) <= set(header):
-            found.append(path)
-    return found
+    tables = files_below(folder, (".csv", ".tsv"))
+    return [path for path in tables if set(COLUMNS) <= set(first_line(path).split("\t"))]
 
 
 def _split(table: Path) -> str:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from utils.layouts.listing import LayoutError, Listing, Row, files_below
-from utils.layouts.text import read_table
+from utils.layouts.text import first_line, read_table
 
 SERIAL = re.compile(r"^\s*\d+\s*\.\s*")
 COLUMNS = ["Word", "FilePath"]
@@ -32,9 +32,4 @@ def read(folder: Path) -> Listing:
 
 
 def _tables(folder: Path) -> list[Path]:
-    found = []
-    for path in sorted(folder.glob("*.csv")):
-        with open(path, encoding="utf-8-sig", errors="replace") as lines:
-            if lines.readline(2000).strip().split(",")[:2] == COLUMNS:
-                found.append(path)
-    return found
+    return [path for path in sorted(folder.glob("*.csv")) if first_line(path).split(",")[:2] == COLUMNS]

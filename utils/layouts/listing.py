@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -52,6 +53,7 @@ class Listing:
     rows: list[Row] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    named: set[Path] = field(default_factory=set)  # files that an entry names, usable or not
 
     @property
     def num_listed(self) -> int:
@@ -60,21 +62,23 @@ class Listing:
     def add(self, row: Row, place: str) -> None:
         """``row`` of ``place`` (a file and a line), or the reason why it is none."""
         text = " ".join(row.text.split())
+        self.named.add(row.path)
         if reason := _flaw(row, text):
             self.problems.append(Problem("row" if row.path.exists() else "missing", f"{place}: {reason}"))
         else:
             self.rows.append(row._replace(text=text))
 
-    def refuse(self, place: str, reason: str) -> None:
-        """An entry of the list that cannot be a row."""
+    def refuse(self, place: str, reason: str, *, files: Iterable[Path] = ()) -> None:
+        """An entry of the list, which names ``files``, that cannot be a row."""
+        self.named.update(files)
         self.problems.append(Problem("row", f"{place}: {reason}"))
 
     def tell_unlisted(self, files: Iterable[Path]) -> None:
-        """Of ``files`` those that no row has."""
-        known = {row.path for row in self.rows}
+        """Of ``files`` those that no entry names."""
         for path in files:
-            if path not in known:
-                self.problems.append(Problem("unlisted", f"{path}: no text; it is not listed"))
+            if path not in self.named:
+                reason = "no text; it is not listed" if path.exists() else "a link to nothing; it is not listed"
+                self.problems.append(Problem("unlisted", f"{path}: {reason}"))
 
 
 def _flaw(row: Row, text: str) -> str:
@@ -102,9 +106,18 @@ def split_of(word: str) -> str:
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> Iterator[Path]:
-    """Files of these suffixes in ``folder`` and below, sorted; hidden ones and links in a circle are passed over."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    yield from sorted(path for path in found if not path.name.startswith(".") and path.is_file())
+    """Files of these suffixes in ``folder`` and below, sorted, and links to nothing; hidden ones are passed over."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith("."))
+    yield from sorted((path for path in found if path.is_file() or _leads_nowhere(path)), key=attrgetter("parts"))
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Folders of frames that lie in ``folder``, sorted; none where there is no such folder."""
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 def by_stem(files: Iterable[Path]) -> dict[str, Path]:

@@ -23,21 +23,20 @@ def read(folder: Path) -> Listing:
     """Every file whose name is one of the set's."""
     listing = Listing()
     words = _words(folder, listing)
-    files = list(files_below(folder, (".mp4",)))
     if not words:
         listing.remarks.append(f"{folder} has no list of signs (NUMBER|WORD a line), so signs are called by number")
-    for path in files:
+    for path in files_below(folder, (".mp4",)):
         match = FILE.fullmatch(path.stem)
         if match:
             text = words.get(int(match["sign"]), f"sign {int(match['sign'])}")
             listing.add(Row(path, text, path.stem, signer=match["signer"]), str(path))
-    listing.tell_unlisted(files)
+    listing.tell_unlisted(files_below(folder))
     return listing
 
 
 def _words(folder: Path, listing: Listing) -> dict[int, str]:
     """Sign -> word, from the first file whose lines are ``number|word``."""
-    for path in files_below(folder, (".txt", ".csv")):
+    for path in filter(Path.is_file, files_below(folder, (".txt", ".csv"))):
         lines = [line.split("|") for line in read_text(path, listing.remarks).splitlines() if line.strip()]
         if lines and all(len(parts) >= 2 for parts in lines):
             return {int(parts[0]): parts[1].strip() for parts in lines if parts[0].strip().isdecimal()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from utils.layouts.listing import FRAME_SUFFIXES, VIDEO_SUFFIXES, LayoutError, Listing, Problem, Row, files_below
@@ -18,37 +19,33 @@ def recognises(folder: Path) -> bool:
 def read(folder: Path) -> Listing:
     """Every caption's clip; what has no partner, or two, is a problem."""
     listing = Listing()
-    captions = {path.with_suffix(""): path for path in files_below(folder, (".txt",))}
-    for stem, caption in captions.items():
-        clips = [path for path in _beside(stem) if path.suffix.lower() in SINGLE or path.is_dir()]
-        if len(clips) > 1:
-            names = " and ".join(path.name for path in clips)
-            listing.refuse(str(caption), f"it belongs to {names}; wanted one of them")
-        elif not clips:
+    clips, captions = (_by_stem(files_below(folder, suffixes)) for suffixes in (SINGLE, (".txt",)))
+    for stem, (caption, *others) in captions.items():
+        found = [*clips.get(stem, []), *([stem] if _has_frames(stem) else [])]
+        names = " and ".join(path.name for path in found)
+        if not found:
             wanted = f"{stem.name}.mp4, another video, or a folder {stem.name} of frames"
             listing.problems.append(Problem("missing", f"{caption}: no clip; wanted {wanted} beside it"))
+        elif len(found) > 1:
+            listing.refuse(str(caption), f"it belongs to {names}; wanted one of them", files=found)
         else:
-            _add(listing, clips[0], caption, name=stem.relative_to(folder).as_posix())
-    frames = {path for path in listing_folders(listing)}
-    listing.tell_unlisted(path for path in files_below(folder) if not frames & set(path.parents))
+            _add(listing, found[0], caption, name=stem.relative_to(folder).as_posix())
+        for other in others:
+            listing.refuse(str(other), f"{names or stem.name} has a text already, {caption.name}; wanted one of them")
+    listing.tell_unlisted(path for path in files_below(folder) if not listing.named & set(path.parents))
     return listing
 
 
-def listing_folders(listing: Listing) -> list[Path]:
-    """Folders of frames among the rows."""
-    return [row.path for row in listing.rows if row.path.is_dir()]
+def _by_stem(files: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Path without suffix -> the files of that name."""
+    found: dict[Path, list[Path]] = {}
+    for path in files:
+        found.setdefault(path.with_suffix(""), []).append(path)
+    return found
 
 
-def _beside(stem: Path) -> list[Path]:
-    """Files and folders of frames with this name."""
-    found = [path for path in sorted(stem.parent.glob(f"{_escaped(stem.name)}.*")) if path.stem == stem.name]
-    is_frames = stem.is_dir() and any(path.suffix.lower() in FRAME_SUFFIXES for path in stem.iterdir())
-    return [*found, stem] if is_frames else found
-
-
-def _escaped(name: str) -> str:
-    """``name`` as a pattern of itself."""
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+def _has_frames(folder: Path) -> bool:
+    return folder.is_dir() and any(path.suffix.lower() in FRAME_SUFFIXES for path in folder.iterdir())
 
 
 def _add(listing: Listing, clip: Path, caption: Path, *, name: str) -> None:
@@ -57,4 +54,4 @@ def _add(listing: Listing, clip: Path, caption: Path, *, name: str) -> None:
             raise LayoutError(f"{caption.stat().st_size:,} bytes; wanted a caption of at most {MAX_BYTES:,}")
         listing.add(Row(clip, read_text(caption, listing.remarks), name), str(caption))
     except (OSError, LayoutError) as error:
-        listing.refuse(str(caption), str(error))
+        listing.refuse(str(caption), str(error), files=[clip])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from utils.layouts.listing import LayoutError, Listing, Problem, Row, split_of
+from utils.layouts.listing import LayoutError, Listing, Row, folders_in, split_of
 from utils.layouts.text import read_table
 
 TABLES = "annotations/manual/PHOENIX-2014-T.{split}.corpus.csv"
@@ -35,19 +35,14 @@ def read(folder: Path) -> Listing:
 
 
 def _read_split(listing: Listing, table: Path, frames: Path, split: str) -> None:
-    named = set()
     for line, values in read_table(table, listing, delimiter="|", quoted=False):
         name = values["name"].strip()
-        named.add(name)
         row = Row(
             frames / name, values["translation"], name, split=split, signer=values["speaker"].strip(),
             frames_per_second=FRAMES_PER_SECOND, stretch=STRETCH,
         )  # fmt: skip
         listing.add(row, f"{table}, line {line}")
-    there = sorted(path for path in frames.iterdir() if path.is_dir()) if frames.is_dir() else []
-    listing.problems += [
-        Problem("unlisted", f"{path}: no text; it is not listed") for path in there if path.name not in named
-    ]
+    listing.tell_unlisted(folders_in(frames))
 
 
 def _root(folder: Path) -> Path | None:

@@ -44,7 +44,7 @@ def read(folder: Path) -> Listing:
         try:
             row = _row(folder, values, path_column, text_column)
         except LayoutError as error:
-            listing.refuse(place, str(error))
+            listing.refuse(place, str(error), files=[folder / str(values.get(path_column)).strip()])
             continue
         if (row.path, row.start, row.end) in taken:
             listing.refuse(place, f"{row.path.name} has a text already; wanted one for each clip")

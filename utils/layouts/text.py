@@ -42,6 +42,15 @@ def read_text(path: Path, remarks: list[str]) -> str:
     return text
 
 
+def first_line(path: Path) -> str:
+    """Of a table that may be any other file; empty where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as lines:
+            return lines.readline(2000).strip()
+    except OSError:
+        return ""
+
+
 def read_table(
     path: Path, listing: Listing, *, delimiter: str, quoted: bool = True, header: list[str] | None = None
 ) -> list[tuple[int, dict[str, str]]]:
