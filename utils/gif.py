@@ -178,7 +178,7 @@ def scan(path: Path, data: bytes) -> Scan:
                 delays.append(delay)
                 delay = 0
                 left, top, frame_width, frame_height, flags = struct.unpack_from("<HHHHB", data, at + 1)
-                check_extent(path, len(delays), top + frame_height, left + frame_width)
+                check_extent(path, 1, top + frame_height, left + frame_width)
                 at = read_sub_blocks(data, at + 11 + palette_bytes(flags))[1]
             elif kind == 0:
                 at += 1  # stray padding between blocks, which every player skips

@@ -19,6 +19,7 @@ import numpy as np
 
 from utils.reading.clip import Picture, fit, on_white
 from utils.reading.timeline import Timeline, timeline_of
+from utils.reading.whole import check_whole
 from utils.video import VideoError
 
 RAW = ("h264", "hevc", "m4v", "mjpeg", "mpegvideo", "av1", "obu")  # what FFmpeg finds in an MP4 that lost its index
@@ -39,6 +40,7 @@ class Container:
         self._area, self._bicubic = av.video.reformatter.Interpolation.AREA, av.video.reformatter.Interpolation.BICUBIC
         self._file = open(self.path, "rb")  # so that no name is taken for an address
         try:
+            check_whole(self.path, self._file)
             with self._told("cannot be opened as a video; is it whole?"):
                 self._container = av.open(self._file, "r")
             if self._container.format.name in RAW:

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from utils.gif import scan
 from utils.layouts.listing import FRAME_SUFFIXES
 from utils.reading.clip import Picture, fit, on_white
 from utils.reading.timeline import timeline_of
+from utils.reading.whole import check_whole
 from utils.video import VideoError
 
 DAMAGED = (OSError, EOFError, SyntaxError, ValueError, IndexError, struct.error)  # what Pillow raises on a bad file
@@ -30,23 +32,35 @@ class Animation:
 
     def __enter__(self) -> Animation:
         try:
+            with open(self.path, "rb") as file:
+                check_whole(self.path, file)
             self._image = Image.open(self.path)
             width, height = self._image.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"{width}x{height} px; wanted at most {MAX_PIXELS:,} pixels")
             starts, at = [], 0
-            for index in range(getattr(self._image, "n_frames", 1)):
-                self._image.seek(index)
-                if self._image.format == "WEBP":
-                    self._image.load()  # which alone tells the delay
-                delay = int(self._image.info.get("duration", 0))
+            for delay in self._delays():
                 starts.append(at / 1000)
                 at += delay if delay >= SHORTEST_DELAY else ASSUMED_DELAY
         except DAMAGED as error:
             self.__exit__()
             raise VideoError(f"{self.path}: cannot be read as an animation ({error}); is it whole?") from error
+        except VideoError:
+            self.__exit__()
+            raise
         self.timeline = timeline_of(starts, at / 1000 - starts[-1])
         return self
+
+    def _delays(self) -> Iterator[int]:
+        """Milliseconds of each frame. Those of a GIF, and that it ends, are known without decoding."""
+        if self._image.format == "GIF":
+            yield from scan(self.path, self.path.read_bytes()).delays
+            return
+        for index in range(getattr(self._image, "n_frames", 1)):
+            self._image.seek(index)
+            if self._image.format == "WEBP":
+                self._image.load()  # which alone tells the delay
+            yield int(self._image.info.get("duration", 0))
 
     def __exit__(self, *_: object) -> None:
         if hasattr(self, "_image"):
