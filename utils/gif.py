@@ -7,6 +7,7 @@ itself, and the pieces are joined; what was written comes back with the frames i
 from __future__ import annotations
 
 import io
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,20 +75,23 @@ def read_comment(path: Path) -> str:
     return scan(path, read_bytes(path)).comment.decode("utf-8", "surrogateescape")
 
 
-def read_bytes(path: Path) -> bytes:
-    """Raises:
-    VideoError: the file cannot be read.
+def read_bytes(path: Path, *, most: int = -1) -> bytes:
+    """All of a file, or its first ``most`` bytes.
+
+    Raises:
+        VideoError: the file cannot be read.
     """
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read(most)
     except OSError as error:
-        raise VideoError(f"{path} cannot be read: {error.strerror or error}; wanted a GIF file.") from error
+        raise VideoError(f"{path} cannot be read: {error.strerror or error}; wanted a clip.") from error
 
 
 # ---- Writing --------------------------------------------------------------------------------------------------------
 
 
-def write_gif(path: Path, frames: np.ndarray, *, fps: int, comment: str = "") -> None:
+def write_gif(path: Path, frames: np.ndarray, *, fps: float, comment: str = "") -> None:
     """``encode_gif`` into a file that appears whole or not at all.
 
     Raises:
@@ -97,7 +101,7 @@ def write_gif(path: Path, frames: np.ndarray, *, fps: int, comment: str = "") ->
     write_file(path, encode_gif(frames, fps=fps, comment=comment))
 
 
-def encode_gif(frames: np.ndarray, *, fps: int, comment: str = "") -> bytes:
+def encode_gif(frames: np.ndarray, *, fps: float, comment: str = "") -> bytes:
     """(F, H, W, 3) uint8 -> a GIF of exactly F opaque frames that loops for ever; the same bytes every time.
 
     Each frame has a palette of its own: exact up to 256 colours, fitted beyond. Delays lie on the format's 10 ms grid,
@@ -109,7 +113,7 @@ def encode_gif(frames: np.ndarray, *, fps: int, comment: str = "") -> bytes:
     check_frames(frames)
     num_frames, height, width = frames.shape[:3]
     if not 1 <= fps <= MAX_FPS:
-        raise VideoError(f"The clip asks for {fps} frames per second; wanted 1 to {MAX_FPS}.")
+        raise VideoError(f"The clip asks for {fps:g} frames per second; wanted 1 to {MAX_FPS}.")
     check_extent("The clip", num_frames, height, width)
     parts = [b"GIF89a", struct.pack("<HHBBB", width, height, 0x70, 0, 0), b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"]
     if comment:
@@ -119,9 +123,9 @@ def encode_gif(frames: np.ndarray, *, fps: int, comment: str = "") -> bytes:
     return b"".join(parts) + b"\x3b"
 
 
-def frame_delays(num_frames: int, *, fps: int) -> list[int]:
+def frame_delays(num_frames: int, *, fps: float) -> list[int]:
     """Milliseconds of each frame, multiples of 10 whose running sum stays within 5 ms of the true time."""
-    ends = [(200 * i + fps - 1) // (2 * fps) for i in range(num_frames + 1)]  # 10 ms, to the nearest, halves down
+    ends = [math.ceil(100 * i / fps - 0.5) for i in range(num_frames + 1)]  # 10 ms, to the nearest, halves down
     return [10 * (end - start) for start, end in zip(ends, ends[1:], strict=False)]
 
 
