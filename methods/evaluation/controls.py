@@ -12,8 +12,9 @@ import torch
 
 from config import UserError
 from dataset import TextToSignDataset
+from methods.evaluation.denoising import LinearEstimate, measure_levels
 from methods.evaluation.part import Part, generated
-from methods.evaluation.ranking import candidates, noise_levels, prompt_ranking
+from methods.evaluation.ranking import candidates, prompt_ranking
 from methods.evaluation.scores import Score
 from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import Request
@@ -42,30 +43,29 @@ def control(name: str, measure: str, part: str, score: Score) -> dict[str, objec
 
 @dataclass(frozen=True)
 class Denoising:
-    """At one timestep: the model's mean squared error of x_0, and that of the mean clip."""
+    """At one timestep: mean squared errors of x_0, in units of that of the mean clip over all training clips."""
 
-    error: float
-    mean_clip_error: float
+    snr_db: float
+    error: float  # of the model
+    mean_clip_error: float  # of the same clips, so near 1
+    linear_error: float  # of the best linear estimate (denoising.py)
+    doing_nothing: float  # of x_t, scaled back
 
 
-@torch.no_grad()
 def denoising(loaded: LoadedModel, data: TextToSignDataset, indices: list[int]) -> dict[int, Denoising]:
     """By timestep, over the first PROBED of ``indices`` under their own captions."""
-    model, device = loaded.model, loaded.model.clip_mean.device
-    rows = indices[:PROBED]
-    video = data.videos(rows).to(device)
-    text = loaded.encoder.encode([data.texts[row] for row in rows]).to(device)
-    parts = [slice(start, start + loaded.batch_size) for start in range(0, len(rows), loaded.batch_size)]
-    mean = data.statistics(indices)[0].to(device)
-    baseline = float((model.standardise(video) - model.standardise(mean)).square().mean())
-    draw = runtime.generator(loaded.config.SEED, "denoising")
-    found = {}
-    for t in noise_levels(loaded.config.TIMESTEPS):
-        eps = torch.randn(video.shape, generator=draw).to(device)
-        now = torch.full((len(rows),), t, device=device)
-        errors = [model.denoising_error(video[part], text[part], eps[part], now[part]) for part in parts]
-        found[t] = Denoising(float(torch.cat(errors).mean()), baseline)
-    return found
+    model, rows = loaded.model, indices[:PROBED]
+    linear = LinearEstimate(model, data, indices)
+    unit = linear.error(0.0)
+    baseline = float(((data.videos(rows) - linear.mean) / model.clip_std.cpu()).square().mean())
+    found = measure_levels(model, loaded.encoder, data, rows, seed=loaded.config.SEED, batch_size=loaded.batch_size)
+    return {
+        level.t: Denoising(
+            level.decibels,
+            *(error / unit for error in (level.x_0_error, baseline, linear.error(level.snr), level.doing_nothing)),
+        )
+        for level in found
+    }
 
 
 def refuse_untrained(loaded: LoadedModel, by_timestep: dict[int, Denoising]) -> float:

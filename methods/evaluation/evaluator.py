@@ -27,7 +27,7 @@ from methods.sampling.loading import LoadedModel, sampling_settings
 from methods.sampling.provenance import path_text
 from utils.captions import asked
 
-FORMAT = 2  # of evaluation.json
+FORMAT = 3  # of evaluation.json
 
 
 class EvaluationError(UserError):

@@ -36,7 +36,8 @@ SCORES = (
 )
 
 SCORE_HEADER = ("right", "share", "95 % interval", "chance", "95 % of guessing")
-ERROR_HEADER = ("denoising error", "this model", "mean clip")
+ERROR_HEADER = ("denoising error; 1: that of the mean clip", "this model", "mean clip", "best linear", "doing nothing")
+ERRORS = ("error", "mean_clip_error", "linear_error", "doing_nothing")
 FIGURES = (
     ("recogniser's share of its ceiling", "recogniser.share_of_ceiling"),
     ("nearest real clip of the caption, dB PSNR", "retrieval_psnr_db"),
@@ -100,10 +101,18 @@ def figure_rows(part: Report) -> list[tuple[str, str]]:
     return [(name, number(look(part, way))) for name, way in FIGURES]
 
 
-def error_rows(report: Report) -> list[tuple[str, str, str]]:
-    """(noise level, number, number) under ERROR_HEADER."""
-    found = levels(report.get("denoising"))
-    return [(f"at t = {t}", *(number(level.get(key)) for key in ("error", "mean_clip_error"))) for t, level in found]
+def error_rows(report: Report) -> list[list[str]]:
+    """(noise level, four numbers) under ERROR_HEADER."""
+    return [
+        [f"at t = {t}, SNR {number(level.get('snr_db'))} dB", *(number(level.get(key)) for key in ERRORS)]
+        for t, level in levels(report.get("denoising"))
+    ]
+
+
+def is_harmful(level: Report) -> bool:
+    """Whether the model makes of a clip with less noise than signal something worse than it was given."""
+    error, nothing = (level.get(key) for key in ("error", "doing_nothing"))
+    return None not in (error, nothing) and level.get("snr_db", 0.0) > 0 and error > nothing
 
 
 def levels(by_timestep: Report | None) -> list[tuple[int, Report]]:

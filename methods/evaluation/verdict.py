@@ -15,9 +15,12 @@ from methods.evaluation.measures import (
     SCORES,
     Report,
     above_guessing,
+    is_harmful,
     is_too_small,
+    levels,
     look,
     measured_parts,
+    number,
 )
 
 CLIPS_OF = {"train": "training clips", "held_out": "held-out clips", "clips": "these clips"}
@@ -66,6 +69,7 @@ def verdict(report: Report) -> Verdict:
     found = {name: part_outcome(part, ceiling) for name, part in parts.items()}
     remarks = [f"{PART_NAMES.get(name, name)}: {'; '.join(clauses)}." for name, (_, clauses) in found.items()]
     remarks += [remark for name, part in parts.items() if (remark := _motion_remark(name, part))]
+    remarks += _denoising_remark(report)
     controls = report.get("controls") or []
     passed = [control for control in controls if not control.get("failed")]
     if passed:
@@ -86,6 +90,21 @@ def _headline(outcomes: dict[str, Outcome]) -> tuple[Outcome, str]:
         return outcome, f"The model {words[outcome]} on {' and '.join(judged)}."
     each = "; on ".join(f"{name} it {words[outcome]}" for name, outcome in judged.items())
     return "partly", f"On {each}."
+
+
+def _denoising_remark(report: Report) -> list[str]:
+    """Where the model makes of a nearly clean clip something worse than it was given."""
+    worst = max(
+        (level for _, level in levels(report.get("denoising")) if is_harmful(level)),
+        key=lambda level: level["error"] / level["doing_nothing"], default=None,
+    )  # fmt: skip
+    if worst is None:
+        return []
+    times = number(worst["error"] / worst["doing_nothing"])
+    return [
+        f"It looks clips up rather than denoising them: at {worst['snr_db']:+.0f} dB of SNR its error is {times} times "
+        "that of doing nothing."
+    ]
 
 
 def _motion_remark(name: str, part: Report) -> str | None:

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
 from tqdm import tqdm
 
+from methods.evaluation.denoising import LinearEstimate
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.loading import LoadedModel
 from methods.training.means import Means
@@ -124,6 +126,11 @@ class Report:
         finally:
             model.train()
 
+    @cached_property
+    def _linear(self) -> LinearEstimate:
+        """What needs no network, fitted to training clips: a second, so not before it is asked for."""
+        return LinearEstimate(self._run.model, self._run.data, self._run.training)
+
     # ---- measured ---------------------------------------------------------------------------------------------------
 
     def _step_values(self, result: StepResult) -> Values:
@@ -185,10 +192,13 @@ class Report:
         self._log.picture(step, "Noise_Visualization", self._pool_name, found.picture)
         values: Values = {("Epoch_Summary", f"{self._pool_name}_loss"): found.loss}
         for level in found.levels:
-            at = f"t{level.t:04d}"
+            at = f"{level.decibels:.0f}dB"
             values["Diffusion", f"snr_{at}"] = level.snr
             values["Diffusion", f"noise_mse_{at}"] = level.noise_error
             values["Diffusion", f"x_0_mse_{at}"] = level.x_0_error
+            values["Diffusion", f"x_0_mse_over_linear_{at}"] = level.x_0_error / self._linear.error(level.snr)
+            if level.snr > 1:  # above 1, the model is worse than what it was given
+                values["Diffusion", f"x_0_mse_over_doing_nothing_{at}"] = level.x_0_error / level.doing_nothing
             values["Noise_Analysis", f"predicted_std_{at}"] = level.predicted_std
             values["Noise_Analysis", f"predicted_mean_{at}"] = level.predicted_mean
         return values

@@ -32,9 +32,17 @@ def part(correct: int) -> dict[str, object]:
     }
 
 
+def level(snr_db: float, error: float) -> dict[str, float]:
+    nothing = 10 ** (-snr_db / 10)
+    linear = nothing / (1 + nothing) * 0.9
+    return {
+        "snr_db": snr_db, "error": error, "mean_clip_error": 1.01, "linear_error": linear, "doing_nothing": nothing
+    }  # fmt: skip
+
+
 def report(train: int = 36, held_out: int = 35, *, failed: bool = True) -> dict[str, object]:
     return {
-        "format": 2,
+        "format": 3,
         "version": "0.1.0",
         "checkpoint": "checkpoints/demo/latest_checkpoint.pt",
         "checkpoint_sha256": "ab" * 32,
@@ -44,7 +52,7 @@ def report(train: int = 36, held_out: int = 35, *, failed: bool = True) -> dict[
         "weights": "averaged",
         "averaged_weights_initial_share": 0.012,
         "sampling": {"num_steps": 50, "eta": 0.0},
-        "denoising": {"10": {"error": 0.5, "mean_clip_error": 1.0}, "2": {"error": 0.1, "mean_clip_error": 1.1}},
+        "denoising": {"10": level(-20.0, 0.5), "2": level(16.0, 0.012)},
         "parts": {"train": part(train), "held_out": part(held_out)},
         "recogniser": {
             "num_signs": 10,

@@ -31,7 +31,7 @@ def loaded(data: TextToSignDataset, encoder: TextEncoder) -> LoadedModel:
 
 
 def levels(low: float, high: float, mean: float = 1.0) -> dict[int, Denoising]:
-    return {0: Denoising(low, mean), 40: Denoising(high, mean)}
+    return {0: Denoising(10.0, low, mean, 0.05, 0.1), 40: Denoising(-20.0, high, mean, 0.9, 100.0)}
 
 
 def test_a_control_fails_up_to_what_guessing_reaches() -> None:
@@ -41,22 +41,27 @@ def test_a_control_fails_up_to_what_guessing_reaches() -> None:
     assert not control("c", "m", "p", Score(round(100 * most) + 1, 100, 0.1))["failed"]
 
 
-def test_the_mean_clip_has_the_error_of_the_mean_and_the_ideal_model_none(
+def test_errors_are_in_units_of_the_mean_clip_s_and_the_ideal_model_has_none(
     loaded: LoadedModel, data: TextToSignDataset, encoder: TextEncoder
 ) -> None:
     video = data.videos(ALL)
     spread = float((video - video.mean((0, 2), keepdim=True)).square().mean())
     for level in denoising(loaded, data, ALL).values():
-        assert level.error < 1e-3 and level.mean_clip_error == pytest.approx(spread, rel=1e-4)
+        assert level.error < 1e-3 and level.mean_clip_error == pytest.approx(1.0, rel=1e-4)
+        assert level.linear_error <= min(1.0, level.doing_nothing)
+        assert level.doing_nothing == pytest.approx(10 ** (-level.snr_db / 10) / spread, rel=1e-4)
     grey = denoising(loaded_with(Blind(), encoder), data, ALL)
-    assert all(level.error == pytest.approx(float(video.square().mean()), rel=1e-4) for level in grey.values())
+    assert all(level.error == pytest.approx(float(video.square().mean()) / spread, rel=1e-4) for level in grey.values())
 
 
-def test_the_baseline_is_measured_where_noise_is_added(loaded: LoadedModel, data: TextToSignDataset) -> None:
-    before = denoising(loaded, data, ALL)[3].mean_clip_error
+def test_what_needs_no_network_is_measured_where_noise_is_added(loaded: LoadedModel, data: TextToSignDataset) -> None:
+    t, before = next(iter(denoising(loaded, data, ALL).items()))
     loaded.model.clip_std.fill_(0.5)
     loaded.model.clip_mean.fill_(0.3)
-    assert denoising(loaded, data, ALL)[3].mean_clip_error == pytest.approx(before / 0.25, rel=1e-4)
+    after = denoising(loaded, data, ALL)[t]
+    assert after.mean_clip_error == pytest.approx(before.mean_clip_error, rel=1e-4)
+    assert after.doing_nothing == pytest.approx(before.doing_nothing * 0.25, rel=1e-4)
+    assert after.linear_error < before.linear_error
 
 
 def test_a_trained_model_passes_with_its_initial_share(loaded: LoadedModel) -> None:

@@ -170,8 +170,8 @@ def test_noise_levels_stand_in_the_order_of_their_numbers():
         0
         < text.index("t = 2 alone")
         < text.index("t = 10 alone")
-        < text.index("at t = 2\n")
-        < text.index("at t = 10\n")
+        < text.index("at t = 2, SNR 16.0 dB\n")
+        < text.index("at t = 10, SNR -20.0 dB\n")
     )
 
 

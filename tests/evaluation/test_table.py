@@ -15,7 +15,8 @@ def figures(report: object) -> list[set[str]]:
         inner = report.values() if isinstance(report, dict) else report
         return [text for each in inner for text in figures(each)]
     is_number = isinstance(report, int | float) and not isinstance(report, bool)
-    return [{number(report), f"{report:.3f}", f"{report:g}"}] if is_number else []
+    size = abs(report) if is_number else 0  # signs go with the hyphens
+    return [{number(size), f"{size:.3f}", f"{size:g}"}] if is_number else []
 
 
 def test_every_figure_of_a_report_is_in_the_table() -> None:

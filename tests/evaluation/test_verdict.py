@@ -7,7 +7,7 @@ import pytest
 from methods.evaluation.page import render
 from methods.evaluation.scores import Score
 from methods.evaluation.verdict import verdict
-from tests.evaluation.reports import report, score
+from tests.evaluation.reports import level, report, score
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,15 @@ def test_clips_that_stand_still_are_mentioned():
     assert "train: generated clips hardly move (7 % of the real clips' amplitude)." in verdict(whole).remarks
     whole["parts"]["train"]["motion"] |= {"amplitude_ratio": 1.0, "explained": 0.58}
     assert any("explain 0.58 of it: look for smeared hands" in remark for remark in verdict(whole).remarks)
+
+
+def test_a_model_that_is_worse_than_doing_nothing_at_low_noise_is_called_so():
+    whole = report()
+    assert not any("doing nothing" in remark for remark in verdict(whole).remarks)
+    whole["denoising"] = {"2": level(22.0, 0.0631), "9": level(16.0, 0.05), "10": level(-20.0, 101.0)}
+    assert (
+        "It looks clips up rather than denoising them: at +22 dB of SNR its error is 10.0 times that of doing nothing."
+    ) in verdict(whole).remarks
 
 
 def test_without_a_control_the_verdict_says_so():

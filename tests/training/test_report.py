@@ -16,6 +16,7 @@ from torch import nn
 
 from config import Config
 from main import main
+from methods.evaluation.denoising import LinearEstimate
 from methods.evaluation.ranking import prompt_ranking
 from methods.sampling.loading import LoadedModel, load_model
 from methods.trainer import Trainer
@@ -129,9 +130,14 @@ def test_the_validation_loss_is_of_held_out_clips_under_the_averaged_weights(wat
     last = lines(watched.config)[-1]
     assert watched.validation_loss == last["03_Epoch_Summary/validation_loss"]
     assert watched.validation_loss == pytest.approx(found.loss, rel=1e-6)
-    level = found.levels[0]
-    assert last["06_Diffusion/noise_mse_t0003"] == pytest.approx(level.noise_error, rel=1e-5)
-    assert last["07_Noise_Analysis/predicted_std_t0003"] == pytest.approx(level.predicted_std)
+    level, at = found.levels[0], f"{found.levels[0].decibels:.0f}dB"
+    assert level.snr > 1 and "06_Diffusion/x_0_mse_over_doing_nothing_-20dB" not in last
+    assert last[f"06_Diffusion/noise_mse_{at}"] == pytest.approx(level.noise_error, rel=1e-5)
+    assert last[f"07_Noise_Analysis/predicted_std_{at}"] == pytest.approx(level.predicted_std)
+    linear = LinearEstimate(loaded.model, watched.data, watched.training).error(level.snr)
+    assert last[f"06_Diffusion/x_0_mse_over_linear_{at}"] == pytest.approx(level.x_0_error / linear, rel=1e-4)
+    nothing = last[f"06_Diffusion/x_0_mse_over_doing_nothing_{at}"]
+    assert nothing == pytest.approx(level.x_0_error * level.snr, rel=1e-4)
 
 
 def test_ranking_is_the_evaluators_with_other_captions_to_be_confused_with(watched: Trainer) -> None:
