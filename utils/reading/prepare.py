@@ -25,7 +25,7 @@ from utils.layouts.listing import Row
 from utils.layouts.registry import read_listing
 from utils.reading.clip import Source
 from utils.reading.reader import open_source, window_of
-from utils.reading.signer import Square, around, signing_square, signing_time
+from utils.reading.signer import Square, around, middle_square, signing_square, signing_time
 from utils.reading.timeline import even_moments
 from utils.video import VideoError, resize_and_crop
 
@@ -41,8 +41,8 @@ MAX_SECONDS = 60.0  # of a clip; a recording wants rows with start and end
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a run: ``size`` px; ``crop`` to the signer of each clip, to one square for the whole set, or to the centre;
-    ``trim`` the rest at both ends. ``square`` is the set's, once it is known."""
+    """Of a run: ``size`` px; ``crop`` to the signer of each clip, to one square for the whole set, or to the centre,
+    each without black bars; ``trim`` the rest at both ends. ``square`` is the set's, once it is known."""
 
     size: int
     crop: str = "signer"
@@ -146,7 +146,7 @@ def _frames(row: Row, settings: Settings) -> tuple[np.ndarray, int, list[str]]:
         small, starts = _look(source, left, right)
         if settings.trim:
             left, right = signing_time(small, np.maximum(starts, left), right)
-        square = settings.square or signing_square(small if settings.crop == "signer" else small[:1])
+        square = settings.square or (middle_square if settings.crop == "centre" else signing_square)(small)
         fps = max(1, min(MAX_FPS, round(timeline.frames_per_second)))
         moments = even_moments(left, right, max(2, round((right - left) * fps)))
         pictures = source.pictures(timeline.shown_at(moments).tolist(), side=round(settings.size / square.side))

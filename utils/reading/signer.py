@@ -1,7 +1,8 @@
 """Where and when a clip signs: the square around all that moves, and the time between rest and rest.
 
-Both come from small grey levels of the whole clip; no person is looked for. What moves is what differs from the clip's
-own median, so a camera that pans, or a second mover, makes the square as large as the picture.
+Both come from small grey levels of the whole clip, its black bars left out; no person is looked for. What moves is
+what differs from the clip's own median, so a camera that pans, or a second mover, makes the square as large as the
+picture.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from utils.reading.bars import Box, without_bars
 
 MOVES = 25  # grey levels, in any channel
 TAIL = 0.005  # share of the movement beyond either end of the extent, so that stray pixels do not count
@@ -32,18 +35,30 @@ def moving(frames: np.ndarray) -> np.ndarray:
 
 
 def signing_square(frames: np.ndarray) -> Square:
-    """Of (F, h, w, 3) uint8; inside the picture, and its middle where nothing moves."""
-    height, width = frames.shape[1:3]
-    shorter = min(height, width)
-    counts = moving(frames).sum(axis=0)  # (h, w)
+    """Of (F, h, w, 3) uint8; inside the picture and its bars, and its middle where nothing moves."""
+    box = without_bars(frames)
+    counts = moving(frames[:, box.top : box.bottom, box.left : box.right]).sum(axis=0)
     if not counts.any():
-        return Square((width - shorter) / 2 / shorter, (height - shorter) / 2 / shorter, 1.0)
-    left, right = _extent(counts.sum(axis=0))
-    top, bottom = _extent(counts.sum(axis=1))
-    side = min(MARGIN * max(right - left, bottom - top), shorter)
-    x = min(max((left + right - side) / 2, 0), width - side)
-    y = min(max((top + bottom - side) / 2, 0), height - side)
-    return Square(x / shorter, y / shorter, side / shorter)
+        return middle_square(frames)
+    left, right = (box.left + end for end in _extent(counts.sum(axis=0)))
+    top, bottom = (box.top + end for end in _extent(counts.sum(axis=1)))
+    side = MARGIN * max(right - left, bottom - top)
+    return _square((left + right) / 2, (top + bottom) / 2, side, box=box, shorter=min(frames.shape[1:3]))
+
+
+def middle_square(frames: np.ndarray) -> Square:
+    """The largest in the middle of (F, h, w, 3) uint8 without its bars."""
+    box = without_bars(frames)
+    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    return _square(x, y, np.inf, box=box, shorter=min(frames.shape[1:3]))
+
+
+def _square(x: float, y: float, side: float, *, box: Box, shorter: int) -> Square:
+    """Around (x, y) px, moved and made smaller until ``box`` holds it; in shares of ``shorter`` px."""
+    side = min(side, box.right - box.left, box.bottom - box.top)
+    left = min(max(x - side / 2, box.left), box.right - side)
+    top = min(max(y - side / 2, box.top), box.bottom - side)
+    return Square(left / shorter, top / shorter, side / shorter)
 
 
 def around(squares: Sequence[Square]) -> Square:
