@@ -19,6 +19,9 @@ from dataset import TextToSignDataset
 from methods.evaluation.controls import controls_of, denoising, refuse_untrained
 from methods.evaluation.files import write_evaluation
 from methods.evaluation.judge import NETWORK, STEPS, Judgement, train_judge
+from methods.evaluation.likeness.hands import measure_hands, order_of_hands
+from methods.evaluation.likeness.order import measure_order
+from methods.evaluation.likeness.variety import measure_variety
 from methods.evaluation.motion import measure_motion
 from methods.evaluation.page import ClipPair
 from methods.evaluation.part import CLIPS, HELD_OUT, TRAIN, Part, make_part, rows_by_part, rows_of_judge, some
@@ -26,6 +29,7 @@ from methods.evaluation.pixels import prompt_distance, score_retrieval
 from methods.sampling.loading import LoadedModel, sampling_settings
 from methods.sampling.provenance import path_text
 from utils.captions import asked
+from utils.reading import pose
 
 FORMAT = 3  # of evaluation.json
 
@@ -73,7 +77,33 @@ def moving(part: Part) -> dict[str, object]:
     return {"motion": measure_motion(part.generated, part.captions, part.real, part.texts)}
 
 
-MEASURES: tuple[Callable[[Part], dict[str, object]], ...] = (ranked, retrieved, recognised, told_apart, moving)
+def varied(part: Part) -> dict[str, object]:
+    """Where a caption has several real clips: do generated ones differ as much, and cover them?"""
+    judge = part.judgement.judge
+    clips = (part.generated, part.captions), (part.real, part.texts)
+    if len(set(part.texts)) == len(part.texts):
+        return {"variety": None}
+    return {"variety": measure_variety(*clips[0], *clips[1], features=tuple(judge.features(*each) for each in clips))}
+
+
+def handed(part: Part) -> dict[str, object]:
+    """Are there hands where real clips have them? None without MediaPipe, and where no real clip shows a hand."""
+    num = len(set(part.captions))  # the first clip of every caption: a detector takes its time
+    if not pose.is_installed():
+        return {"hands": None, "hands_order": None}
+    made = part.generated[:num], part.captions[:num]
+    found = measure_hands(*made, part.real, part.texts, ladders=part.ladders, find=pose.find_hands)
+    return {"hands": found, "hands_order": order_of_hands(found) if found else None}
+
+
+def ordered(part: Part) -> dict[str, object]:
+    """Can measures of clips tell good from bad on this data?"""
+    return {"order": measure_order(part.ladders)}
+
+
+MEASURES: tuple[Callable[[Part], dict[str, object]], ...] = (
+    ranked, retrieved, recognised, told_apart, moving, varied, handed, ordered
+)  # fmt: skip
 """Part -> entries of its report, plain JSON types."""
 
 
@@ -142,6 +172,7 @@ def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dic
     """On what, how, and by which recogniser."""
     return {
         "format": FORMAT,
+        "pose_extra": pose.is_installed(),
         "version": VERSION,
         "data": path_text(data.folder),
         "seed": loaded.config.SEED,

@@ -117,6 +117,14 @@ class Judge:
         answers = iter(found)
         return [[next(answers) for _ in of_clip] for of_clip in signs]
 
+    @torch.no_grad()
+    def features(self, clips: list[np.ndarray], captions: list[str]) -> np.ndarray:
+        """(clips, FEATURES) float32: what it sees in each clip before it names anything, the mean over its signs."""
+        signs = [self.signs_of(clip, caption) for clip, caption in zip(clips, captions, strict=True)]
+        flat = _pictures([sign for of_clip in signs for sign in of_clip])
+        seen = torch.cat([self.network.features(part) for part in flat.split(BATCH)])
+        return torch.stack([part.mean(0) for part in seen.split([len(of_clip) for of_clip in signs])]).numpy()
+
     def knows(self, caption: str) -> bool:
         """Whether it was trained on every sign that the caption asks for."""
         return set(asked(caption).signs) <= set(self.names)
@@ -174,13 +182,17 @@ class SignRecogniser(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """pictures (B, M, 3, SIZE, SIZE) in [-1, 1] of M moments -> logits (B, num_signs)."""
+        return self.name(self.dropout(self.features(pictures)))
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """The same -> (B, FEATURES)."""
         b, m = pictures.shape[:2]
         flat = pictures.flatten(0, 1)  # (B * M, 3, SIZE, SIZE)
         if self.size != SIZE:
             flat = functional.interpolate(flat, size=(self.size, self.size), mode="bilinear")
         seen = self.see(flat).unflatten(0, (b, m))  # (B, M, width)
         moments = functional.relu(self.through_time(seen.transpose(1, 2)))  # (B, FEATURES, M)
-        return self.name(self.dropout(moments.mean(2)))
+        return moments.mean(2)
 
 
 def _train(

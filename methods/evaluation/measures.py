@@ -40,7 +40,8 @@ ERROR_HEADER = ("denoising error; 1: that of the mean clip", "this model", "mean
 ERRORS = ("error", "mean_clip_error", "linear_error", "doing_nothing")
 FIGURES = (
     ("recogniser's share of its ceiling", "recogniser.share_of_ceiling"),
-    ("nearest real clip of the caption, dB PSNR", "retrieval_psnr_db"),
+    ("whole picture against the nearest real clip, dB PSNR", "retrieval_psnr_db"),
+    ("the same, SSIM", "motion.ssim"),
     ("distance between captions, grey levels", "prompt_distance.between"),
     ("distance within a caption, grey levels", "prompt_distance.within"),
     ("prompt distance: the one over the other", "prompt_distance.ratio"),
@@ -53,7 +54,29 @@ FIGURES = (
     ("motion explained, mean of clips", "motion.explained"),
     ("motion explained, worst clip", "motion.explained_worst"),
     ("the same of real clips, lightly blurred, mean", "motion.explained_blurred"),
+    ("variety: captions with several real clips", "variety.num_captions"),
+    ("variety: spread of generated clips, grey levels", "variety.spread_generated"),
+    ("variety: spread of real clips, grey levels", "variety.spread_real"),
+    ("variety: the one over the other", "variety.ratio"),
+    ("variety: precision", "variety.precision"),
+    ("variety: recall", "variety.recall"),
 )  # name, way
+
+HAND_HEADER = ("hands", "found", "PCK 0.2", "distance", "nDTW", "of frames")
+HAND_KEYS = ("found", "pck", "distance", "ndtw", "num_frames")
+STEP_NAMES = {
+    "generated": "generated clips", "real_again": "another real clip of the caption", "real": "real clips themselves",
+    "light_blur": "real, blurred by 0.5 px", "heavy_blur": "real, blurred by 1 px", "frozen": "real, frozen",
+    "another_sign": "another sign", "noise": "noise",
+}  # fmt: skip
+STEPS = tuple(STEP_NAMES)[2:]  # each worse than the one before
+ORDER_HEADER = ("does the measure fall?", *("real blur.5 blur1 frozen other noise".split()), "tau")
+ORDER_NAMES = {
+    "psnr": "whole picture, dB PSNR", "ssim": "whole picture, SSIM", "moving_psnr": "moving pixels, dB PSNR",
+    "motion_explained": "motion explained", "hands_found": "hands found", "hands_pck": "hands, PCK 0.2",
+    "hands_ndtw": "hands, nDTW, which must rise",
+}  # fmt: skip
+RELIABLE = 0.9  # of Kendall's tau, at least
 
 
 def look(report: Report | None, way: str) -> Any:
@@ -99,6 +122,43 @@ def score_cells(score: Report | None) -> list[str]:
 def figure_rows(part: Report) -> list[tuple[str, str]]:
     """(name, number) of every figure of a part."""
     return [(name, number(look(part, way))) for name, way in FIGURES]
+
+
+def hand_rows(part: Report) -> list[list[str]]:
+    """(whose hands, numbers) under HAND_HEADER; none where they were not measured."""
+    found = part.get("hands") or {}
+    return [
+        [name, *(number(look(found, f"{step}.{key}")) for key in HAND_KEYS)]
+        for step, name in STEP_NAMES.items()
+        if found
+    ]
+
+
+def why_no_hands(report: Report) -> str:
+    """Why a part has no ``hand_rows``."""
+    if report.get("pose_extra"):
+        return "not measured: no hand is found in the real clips"
+    return "not measured: MediaPipe is not installed (requirements-pose.txt)"
+
+
+def order_rows(part: Report) -> list[tuple[list[str], bool]]:
+    """(measure, its values down the steps, tau) under ORDER_HEADER, and whether the measure can be relied on."""
+    found = {**(part.get("order") or {}), **(part.get("hands_order") or {})}
+    return [
+        ([ORDER_NAMES[name], *(number(values.get(key)) for key in (*STEPS, "tau"))], is_reliable(values))
+        for name, values in found.items()
+        if values
+    ]
+
+
+def is_reliable(values: Report) -> bool:
+    """Whether a measure falls along clips that are ever worse."""
+    return (values.get("tau") or 0.0) >= RELIABLE
+
+
+def unreliable(part: Report) -> list[str]:
+    """The measures that do not tell good from bad on the clips of this part."""
+    return [row[0] for row, reliable in order_rows(part) if not reliable]
 
 
 def error_rows(report: Report) -> list[list[str]]:

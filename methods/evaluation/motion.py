@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
+from methods.evaluation.pixels import ssim
+
 MOVES = 25  # grey levels: a pixel moves in a frame that differs by more from the still part, in any channel
 BLUR = 1.0  # px, deviation of the ceiling's Gaussian
 
@@ -48,9 +50,10 @@ def motion_explained(generated: np.ndarray, real: np.ndarray) -> float | None:
     return None if moved == 0 else 1 - float(np.sum((generated.astype(np.float64) - real) ** 2) / moved)
 
 
-def blurred(clip: np.ndarray) -> np.ndarray:
-    """(F, H, W, 3) uint8 -> the same after a Gaussian of BLUR px."""
-    return np.stack([np.asarray(Image.fromarray(frame).filter(ImageFilter.GaussianBlur(BLUR))) for frame in clip])
+def blurred(clip: np.ndarray, deviation: float = BLUR) -> np.ndarray:
+    """(F, H, W, 3) uint8 -> the same after a Gaussian of so many px."""
+    blur = ImageFilter.GaussianBlur(deviation)
+    return np.stack([np.asarray(Image.fromarray(frame).filter(blur)) for frame in clip])
 
 
 def measure_motion(
@@ -66,14 +69,14 @@ def measure_motion(
     Raises:
         ValueError: no clip, or a caption without any real clip.
     """
-    own = {text: [clip for clip, other in zip(real, real_captions, strict=True) if other == text] for text in captions}
+    own = {text: [row for row, other in enumerate(real_captions) if other == text] for text in captions}
     if not generated or not all(own.values()):
         missing = sorted(text for text, clips in own.items() if not clips)
         raise ValueError(f"{len(generated)} generated clips; captions without a real clip: {missing}")
-    pairs = [(clip, _nearest(clip, own[text])) for clip, text in zip(generated, captions, strict=True)]
+    pairs = [(clip, real[nearest(clip, real, own[text])]) for clip, text in zip(generated, captions, strict=True)]
     frozen = [(np.broadcast_to(still_part(clip), clip.shape), clip) for _, clip in pairs]
     light = [(blurred(clip), clip) for _, clip in pairs]
-    moved, made = amplitude([clip for clips in own.values() for clip in clips]), amplitude(generated)
+    moved, made = amplitude([real[row] for rows in own.values() for row in rows]), amplitude(generated)
     explained = [motion_explained(*pair) for pair in pairs]
     return {
         "amplitude_real": moved,
@@ -85,12 +88,13 @@ def measure_motion(
         "explained": _mean(explained),
         "explained_worst": min((found for found in explained if found is not None), default=None),
         "explained_blurred": _mean([motion_explained(*pair) for pair in light]),
+        "ssim": _mean([ssim(*pair) for pair in pairs]),  # of whole pictures
     }
 
 
-def _nearest(clip: np.ndarray, real: list[np.ndarray]) -> np.ndarray:
-    """By the mean squared error of the whole picture."""
-    return min(real, key=lambda other: float(np.mean((clip.astype(np.float32) - other) ** 2)))
+def nearest(clip: np.ndarray, real: Sequence[np.ndarray], rows: Sequence[int]) -> int:
+    """Which of the ``rows`` of ``real`` is nearest, by the mean squared error of the whole picture."""
+    return min(rows, key=lambda row: float(np.mean((clip.astype(np.float32) - real[row]) ** 2)))
 
 
 def _mean(values: list[float | None]) -> float | None:

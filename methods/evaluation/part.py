@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from dataset import TextToSignDataset, data_identity
 from methods.evaluation.judge import Judgement
+from methods.evaluation.likeness.order import Ladder, ladders
 from methods.evaluation.ranking import Ranking, candidates, prompt_ranking
 from methods.sampling.generate import GeneratedClip, generate
 from methods.sampling.loading import LoadedModel
@@ -52,6 +53,11 @@ class Part:
     def captions(self) -> list[str]:
         """One a generated clip."""
         return [clip.facts.prompt for clip in self.clips]
+
+    @cached_property
+    def ladders(self) -> list[tuple[int, Ladder]]:
+        """Real clips made worse, step by step, each with its index among ``real``."""
+        return ladders(self.real, self.texts, seed=self.loaded.config.SEED)
 
     @cached_property
     def answers(self) -> list[list[str]]:

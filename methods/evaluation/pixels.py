@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -9,6 +11,37 @@ from dataset import TextToSignDataset
 from methods.evaluation.scores import Score
 
 PIXELS_AT_A_TIME = 2**16
+SSIM_WINDOW, SSIM_DEVIATION = 11, 1.5  # px
+SSIM_CONSTANTS = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def psnr(clip: np.ndarray, real: np.ndarray) -> float:
+    """Of whole pictures, in dB; both (F, H, W, 3) uint8. Equal clips have 68 dB."""
+    error = float(np.mean((clip.astype(np.float32) - real) ** 2))
+    return 10 * math.log10(255**2 / max(error, 1e-2))
+
+
+def ssim(clip: np.ndarray, real: np.ndarray) -> float:
+    """Structural similarity (Wang et al. 2004, eq. 13, with its window), mean over places, channels and frames.
+
+    Both (F, H, W, 3) uint8.
+    """
+    a, b = (torch.from_numpy(np.array(each)).permute(0, 3, 1, 2).double() for each in (clip, real))
+    rows, columns = (_windows(length) for length in a.shape[2:])
+    mean_a, mean_b, aa, bb, ab = (rows @ each @ columns.T for each in (a, b, a * a, b * b, a * b))
+    first, second = SSIM_CONSTANTS
+    likeness = (2 * mean_a * mean_b + first) * (2 * (ab - mean_a * mean_b) + second)
+    return float((likeness / ((mean_a**2 + mean_b**2 + first) * (aa - mean_a**2 + bb - mean_b**2 + second))).mean())
+
+
+def _windows(length: int) -> torch.Tensor:
+    """(places, length) float64: a Gaussian at every place where the whole of it lies in the picture."""
+    size = min(SSIM_WINDOW, length)
+    bell = torch.exp(-((torch.arange(size, dtype=torch.float64) - (size - 1) / 2) ** 2) / (2 * SSIM_DEVIATION**2))
+    places = torch.arange(length - size + 1)[:, None] + torch.arange(size)
+    return torch.zeros(len(places), length, dtype=torch.float64).scatter_(
+        1, places, (bell / bell.sum()).expand_as(places)
+    )
 
 
 def score_retrieval(

@@ -21,12 +21,15 @@ from methods.evaluation.measures import (
     look,
     measured_parts,
     number,
+    unreliable,
 )
 
 CLIPS_OF = {"train": "training clips", "held_out": "held-out clips", "clips": "these clips"}
 MOTION = ("amplitude_ratio", "explained")
 FROZEN_BELOW = 0.5  # share of the real clips' amplitude; less is said in the verdict
 SMEARED_BELOW = 0.9  # of the motion explained; likewise
+HANDS_BELOW = 0.8  # of the share of frames in which hands are found after a light blur; likewise
+ALIKE_BELOW = 0.3  # of the real clips' spread; likewise
 
 Outcome = Literal["obeys", "partly", "does not", "unknown", "invalid"]
 
@@ -69,6 +72,7 @@ def verdict(report: Report) -> Verdict:
     found = {name: part_outcome(part, ceiling) for name, part in parts.items()}
     remarks = [f"{PART_NAMES.get(name, name)}: {'; '.join(clauses)}." for name, (_, clauses) in found.items()]
     remarks += [remark for name, part in parts.items() if (remark := _motion_remark(name, part))]
+    remarks += [remark for name, part in parts.items() for remark in _likeness_remarks(name, part)]
     remarks += _denoising_remark(report)
     controls = report.get("controls") or []
     passed = [control for control in controls if not control.get("failed")]
@@ -90,6 +94,22 @@ def _headline(outcomes: dict[str, Outcome]) -> tuple[Outcome, str]:
         return outcome, f"The model {words[outcome]} on {' and '.join(judged)}."
     each = "; on ".join(f"{name} it {words[outcome]}" for name, outcome in judged.items())
     return "partly", f"On {each}."
+
+
+def _likeness_remarks(name: str, part: Report) -> list[str]:
+    """Hands that are missing, clips that are all the same, measures that cannot tell."""
+    where, said = PART_NAMES.get(name, name), []
+    found, ceiling = (look(part, f"hands.{step}.found") for step in ("generated", "light_blur"))
+    if found is not None and ceiling is not None and found < HANDS_BELOW * ceiling:
+        said.append(
+            f"{where}: hands are found in {100 * found:.0f} % of the frames in which real clips show one; "
+            f"after a blur of 0.5 px in {100 * ceiling:.0f} %."
+        )
+    if (ratio := look(part, "variety.ratio")) is not None and ratio < ALIKE_BELOW:
+        said.append(f"{where}: clips of one caption are nearly the same, {ratio:.2f} of the spread of real ones.")
+    if names := unreliable(part):
+        said.append(f"{where}: not to be relied on here: {', '.join(names)}.")
+    return said
 
 
 def _denoising_remark(report: Report) -> list[str]:

@@ -57,7 +57,7 @@ def missing_keys(whole: dict[str, object]) -> list[tuple[str, ...]]:
     """The way to every key of a report, two levels into its parts and its recogniser."""
     ways: list[tuple[str, ...]] = [(key,) for key in whole]
     ways += [("parts", "train", *way) for way in [(key,) for key in whole["parts"]["train"]]]
-    for outer in ("recogniser", "motion", "prompt_distance"):
+    for outer in ("recogniser", "motion", "prompt_distance", "variety", "hands", "order"):
         ways += [("parts", "train", outer, key) for key in whole["parts"]["train"][outer]]
     return ways + [("recogniser", key) for key in whole["recogniser"]] + [("parts", "train")]
 

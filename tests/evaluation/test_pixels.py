@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dataset import TextToSignDataset
-from methods.evaluation.pixels import prompt_distance, score_retrieval
+from methods.evaluation.pixels import SSIM_CONSTANTS, prompt_distance, psnr, score_retrieval, ssim
 from methods.evaluation.scores import Score
 from tests.conftest import moving_square, write_pair
 from tests.fake_models import ALL
@@ -80,3 +80,34 @@ def test_a_model_that_ignores_its_noise_has_an_infinite_ratio_which_json_cannot_
 def test_one_clip_of_each_or_one_caption_has_no_ratio() -> None:
     assert prompt_distance([flat(0), flat(1)], ["a", "b"]) is None
     assert prompt_distance([flat(0), flat(1)], ["a", "a"]) is None
+
+
+# ---- Whole pictures --------------------------------------------------------------------------------------------------
+
+
+def test_psnr_of_clips_is_that_of_a_range_of_255() -> None:
+    clip = np.full((2, 16, 16, 3), 100, dtype=np.uint8)
+    assert psnr(clip + 10, clip) == pytest.approx(20 * math.log10(255 / 10)) and psnr(clip, clip) > 60
+
+
+def test_ssim_of_flat_clips_is_its_formula_and_of_equal_ones_one() -> None:
+    noisy = np.random.default_rng(0).integers(0, 256, (2, 16, 20, 3), dtype=np.uint8)
+    assert ssim(noisy, noisy) == pytest.approx(1.0)
+    dark, light = (np.full((2, 16, 20, 3), level, dtype=np.uint8) for level in (50, 150))
+    first = SSIM_CONSTANTS[0]
+    assert ssim(dark, light) == pytest.approx((2 * 50 * 150 + first) / (50**2 + 150**2 + first))
+
+
+def test_ssim_is_the_published_formula_at_one_place() -> None:
+    """One window fills pictures of 11 px, so that sums by hand are all there is."""
+    a, b = np.random.default_rng(1).integers(0, 256, (2, 1, 11, 11, 3), dtype=np.uint8)
+    axis = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
+    weight = np.outer(axis, axis)[None, ..., None] / axis.sum() ** 2
+    mean_a, mean_b = ((weight * each).sum((1, 2)) for each in (a, b))
+    var_a, var_b = (
+        (weight * (each - mean[:, None, None]) ** 2).sum((1, 2)) for each, mean in ((a, mean_a), (b, mean_b))
+    )
+    both = (weight * (a - mean_a[:, None, None]) * (b - mean_b[:, None, None])).sum((1, 2))
+    c1, c2 = SSIM_CONSTANTS
+    by_hand = (2 * mean_a * mean_b + c1) * (2 * both + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    assert ssim(a, b) == pytest.approx(by_hand.mean())

@@ -77,5 +77,17 @@ def test_a_model_that_is_worse_than_doing_nothing_at_low_noise_is_called_so():
     ) in verdict(whole).remarks
 
 
+def test_missing_hands_clips_all_alike_and_measures_that_cannot_tell_are_mentioned():
+    whole = report()
+    part = whole["parts"]["train"]
+    part["hands"]["generated"]["found"], part["variety"]["ratio"] = 0.02, 0.01
+    part["order"]["psnr"]["tau"] = 13 / 15
+    said = verdict(whole).remarks
+    assert "train: hands are found in 2 % of the frames in which real clips show one; " in "".join(said)
+    assert "train: clips of one caption are nearly the same, 0.01 of the spread of real ones." in said
+    assert "train: not to be relied on here: whole picture, dB PSNR." in said
+    assert "✗ unreliable here" in render(whole, []) and "✗ unreliable here" not in render(report(), [])
+
+
 def test_without_a_control_the_verdict_says_so():
     assert "No control was run" in verdict(report() | {"controls": []}).remarks[-1]

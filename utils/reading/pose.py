@@ -1,0 +1,64 @@
+"""Landmarks of a signer by MediaPipe, where ``requirements-pose.txt`` is installed.
+
+MediaPipe is imported where it is used alone: it takes seconds, and everything else works without it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+from PIL import Image
+
+from config import UserError
+
+SIDE = 512  # px that a picture's shorter side is scaled to: small hands are found better (docs/evaluation.md)
+MIN_CONFIDENCE = 0.5
+REQUIREMENTS = "requirements-pose.txt"
+
+
+class PoseExtraError(UserError):
+    """Landmarks were asked for, and MediaPipe is not installed."""
+
+
+def is_installed() -> bool:
+    """Whether MediaPipe is there."""
+    return find_spec("mediapipe") is not None
+
+
+def require() -> None:
+    """Raises:
+    PoseExtraError: MediaPipe is not installed.
+    """
+    if not is_installed():
+        raise PoseExtraError(
+            f"MediaPipe is not installed. In an environment of Python 3.10 to 3.12: pip install -r {REQUIREMENTS}"
+        )
+
+
+def find_hands(clip: np.ndarray) -> np.ndarray:
+    """(F, H, W, 3) uint8 -> (F, 2, 21, 2) float64: the points of up to two hands in px, NaN where none was found.
+
+    Which hand comes first means nothing. A hand is followed from frame to frame.
+
+    Raises:
+        PoseExtraError: MediaPipe is not installed.
+    """
+    require()
+    from mediapipe.python.solutions.hands import Hands
+
+    size = clip.shape[2], clip.shape[1]  # of what is found as shares of the picture
+    points = np.full((len(clip), 2, 21, 2), np.nan)
+    with Hands(max_num_hands=2, min_detection_confidence=MIN_CONFIDENCE) as finder:
+        for of_frame, frame in zip(points, clip, strict=True):
+            found = finder.process(enlarged(frame)).multi_hand_landmarks or []
+            for of_hand, hand in zip(of_frame, found, strict=False):
+                of_hand[:] = [(point.x * size[0], point.y * size[1]) for point in hand.landmark]
+    return points
+
+
+def enlarged(frame: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8, bicubically scaled so that the shorter side has SIDE px."""
+    scale = SIDE / min(frame.shape[:2])
+    size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
