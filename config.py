@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from presets import PRESETS
 
 VERSION = "0.3.0"  # of Text2Sign; pyproject.toml says the same
+MAX_SIDE = 4096  # px, of a clip that is read or written
 
 
 class UserError(Exception):
@@ -54,6 +55,7 @@ NonNegative = Annotated[float, Limits(0.0)]
 Fraction = Annotated[float, Limits(0.0, 1.0)]
 
 Architecture = Literal["tinyfusion", "vivit", "vit3d", "dit3d", "unet3d"]
+ClipFormat = Literal["auto", "gif", "mp4", "webp", "frames"]
 _VARIANTS = ("D14", "D19", "D7", "XL", "L", "B", "S", "XS", "XXS")
 Variant = Literal[tuple(f"DiT-{name}/{patch}" for name in _VARIANTS for patch in (2, 4, 8, 16))]  # type: ignore[valid-type]
 
@@ -137,6 +139,8 @@ class Config:
     ETA: Fraction = 0.0  # ddim only. 0: deterministic, 1: DDPM's posterior variance
     GUIDANCE_SCALE: NonNegative = 2.0  # 0 ignores the text, 1 is plain conditioning, > 1 exaggerates it
     FPS: Annotated[int, Limits(1, 50)] = 8  # frames per second of written clips; GIF delays sit on a 10 ms grid
+    CLIP_FORMAT: ClipFormat = "auto"  # of written clips; auto: mp4 where the model learned from a camera, else gif
+    CLIP_SCALE: Annotated[int, Limits(1, 16)] = 1  # height and width of a pixel in a written clip, for eyes
 
     # ---- Intervals and folders --------------------------------------------------------------------------------------
     SAVE_EVERY_EPOCHS: Count = 10  # keeps checkpoint_epoch_NNNN.pt and renews latest_checkpoint.pt
@@ -171,6 +175,8 @@ class Config:
             raise ConfigError(
                 f"ETA={self.ETA:g} asks for noise, which SAMPLER=dpm++ never adds. Set ETA=0 or SAMPLER=ddim."
             )
+        if self.IMAGE_SIZE * self.CLIP_SCALE > MAX_SIDE:
+            raise ConfigError(f"CLIP_SCALE={self.CLIP_SCALE} makes clips of more than {MAX_SIDE:,} px. Lower it.")
         for name in ("EXPERIMENT_NAME", "DATA_DIR", "TEXT_ENCODER"):
             if not getattr(self, name).strip():
                 raise ConfigError(f"{name} is empty; wanted a name.")

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from config import Config, UserError
 from utils.clip_cache import ClipCache
-from utils.fingerspelling.folder import copies_in
+from utils.fingerspelling.folder import MANIFEST, copies_in
 from utils.gif import decode_gif
 from utils.processes import world
 from utils.video import VideoError, batch_from_uint8, fit_clip
@@ -196,6 +196,12 @@ def data_identity(data: TextToSignDataset, indices: list[int]) -> dict[str, int 
     """What a checkpoint remembers of its training clips: how many, and a SHA-256 of their names and captions."""
     pairs = sorted((data.names[i], data.texts[i]) for i in indices)
     return {"num_clips": len(pairs), "digest": hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]}
+
+
+def are_drawn(data: TextToSignDataset, indices: list[int]) -> bool:
+    """Whether ``prepare-data`` drew all of these clips, so that none is a camera's."""
+    folders = {(data.folder / data.names[i]).parent for i in indices}
+    return all((folder / MANIFEST).is_file() for folder in folders)
 
 
 def _decode(gif: Path, data: bytes, *, num_frames: int, image_size: int) -> np.ndarray:

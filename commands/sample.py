@@ -1,4 +1,4 @@
-"""``sample``: prompts to GIF files, few or many."""
+"""``sample``: prompts to clips, few or many."""
 
 from __future__ import annotations
 
@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
 SAMPLING_FLAGS = {
     "eta": "ETA", "guidance_scale": "GUIDANCE_SCALE", "steps": "INFERENCE_TIMESTEPS", "sampler": "SAMPLER",
-    "seed": "SEED", "fps": "FPS",
+    "seed": "SEED", "fps": "FPS", "format": "CLIP_FORMAT", "scale": "CLIP_SCALE",
 }  # fmt: skip
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
-    command = add_command(
-        commands, "sample", run, "write clips for prompts as GIF files", usage="--text PROMPT [flags]"
-    )
+    command = add_command(commands, "sample", run, "write clips for prompts", usage="--text PROMPT [flags]")
     what = command.add_argument_group("which clips")
     what.add_argument("--text", action="append", default=[], metavar="PROMPT", help="may be repeated")
     what.add_argument(
@@ -44,9 +42,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     how.add_argument("--sampler", metavar="NAME", help="ddim, ddpm, or dpm++: deterministic, for few steps")
     how.add_argument("--eta", type=float, metavar="X", help="of ddim: 0 is deterministic, 1 as random as ddpm")
-    how.add_argument("--fps", type=int, metavar="N", help="frames per second of the written GIF")
+    how.add_argument("--fps", type=int, metavar="N", help="frames per second of the written clip")
+    how.add_argument(
+        "--format", metavar="NAME",
+        help="gif, mp4 (H.264), webp (animated, lossless), or frames: a folder of PNG files;\n"
+        "default: mp4 if the model learned from a camera's clips, else gif",
+    )  # fmt: skip
+    how.add_argument("--scale", type=int, metavar="N", help="for eyes: each pixel becomes N x N; default: 1")
     add_model(command, "clips")
-    command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/samples")
+    command.add_argument(
+        "--output", metavar="FOLDER",
+        help="default: generated_samples/EXPERIMENT/samples; for one clip also a file, as in hello.mp4",
+    )  # fmt: skip
     command.add_argument("--overwrite", action="store_true", help="make clips again that are finished already")
     command.epilog = (
         "Each batch is written as it is done. After an interruption, the same command goes on: it leaves the clips\n"
@@ -59,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Write ``num_samples`` clips for each prompt, but for those that are there, and print the paths of all."""
     process = world()
     given = gather(args.text, args.prompts_file, num_processes=process.size)
-    _check_arguments(args)
+    file = _output_file(args, num_clips=len({*given}) * args.num_samples)
     loaded = _load(args, process)
     from methods.sampling.queue import make_queue
     from utils.runtime import enough_memory
@@ -70,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"prompts given again, made once: {len(given) - len(prompts):,}", file=sys.stderr)
     requests = [Request(prompt, config.SEED, index) for prompt in prompts for index in range(args.num_samples)]
     folder = Path(args.output) if args.output else Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "samples"
-    todo = make_queue(loaded, requests, folder, overwrite=args.overwrite, process=process)
+    todo = make_queue(loaded, requests, folder, overwrite=args.overwrite, process=process, file=file)
     name = str(folder) if process.size == 1 else f"{folder}, process {process.rank + 1} of {process.size}"
     for reason in todo.replaced:
         print(f"made again: {reason}", file=sys.stderr)
@@ -91,10 +98,32 @@ def run(args: argparse.Namespace) -> int:
     return 130
 
 
-def _check_arguments(args: argparse.Namespace) -> None:
+def _output_file(args: argparse.Namespace, *, num_clips: int) -> Path | None:
+    """The file that the only clip goes to, if ``--output`` names one; it decides ``--format`` where that is not given.
+
+    Raises:
+        ConfigError: it does not fit the other flags, or is there.
+        VideoError: it does not fit the format.
+    """
     check_at_least_one(args, "num_samples", "batch_size")
-    if args.output and Path(args.output).exists() and not Path(args.output).is_dir():
-        raise ConfigError(f"--output {args.output} is a file; wanted a folder for the clips.")
+    from utils.writing import FORMS, SUFFIXES, check_name, form_named
+
+    output = Path(args.output or "")
+    if not args.output or output.is_dir():
+        return None
+    if output.suffix.lower() not in SUFFIXES:
+        if output.exists():
+            raise ConfigError(f"--output {output} is a file; wanted a folder for the clips.")
+        return None
+    if num_clips > 1:
+        raise ConfigError(f"--output {output} is a file's name, and {num_clips} clips were asked for; wanted a folder.")
+    if output.exists() and not args.overwrite:
+        raise ConfigError(f"--output {output} is there. Add --overwrite to replace it, or name another file.")
+    if args.format in (None, "auto"):
+        args.format = form_named(output)
+    if args.format in FORMS:
+        check_name(output, args.format)
+    return output
 
 
 def _load(args: argparse.Namespace, process: World) -> LoadedModel:

@@ -85,7 +85,7 @@ def _train(args: argparse.Namespace, config: Config) -> int:
 def _print_what_is_there(config: Config) -> None:
     from methods.training.previews import folder as preview_folder
 
-    if made := len(list(preview_folder(config).glob("*.gif"))):
-        print(f"Previews: {made} GIFs in {preview_folder(config)}")
+    if made := len(list(preview_folder(config).glob("[!.]*"))):
+        print(f"Previews: {made} clips in {preview_folder(config)}")
     logs = Path(config.LOG_DIR) / config.EXPERIMENT_NAME
     print(f"Logs: {logs}, scalars in metrics.jsonl; see them: tensorboard --logdir {shlex.quote(str(logs))}")

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import Config
-from dataset import data_identity, load_dataset
+from dataset import are_drawn, data_identity, load_dataset
 from diffusion.text2sign import TrainingNoise, create_text2sign, training_noise
 from methods.sampling.loading import check_encoder, encoder_identity, load_weights
 from methods.training.distributed import Share, distribute, gathered, load_moments, shares
@@ -283,7 +283,10 @@ class Trainer:
             "ema": self.ema.state(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "data": data_identity(self.data, self.training),
+            "data": {
+                **data_identity(self.data, self.training),
+                "drawn": are_drawn(self.data, self.training),  # which decides what samples are written as
+            },
         }
         return gathered(found, keep=self.world.is_first) if self.is_sharded else found
 
@@ -312,7 +315,7 @@ class Trainer:
         if content["scaler"]:  # empty where it was trained without fp16
             self.scaler.load_state_dict(content["scaler"])
         before, now = content["data"], data_identity(self.data, self.training)
-        if before != now:
+        if not checkpoint.same_clips(before, now):
             found = " -> ".join(f"{part['num_clips']} clips ({part['digest']})" for part in (before, now))
             print(f"changed: training data {found}", file=sys.stderr)
         self.step = self._saved_step = content["step"]

@@ -82,7 +82,8 @@ def debug_settings(folder: Path, clips: Path) -> dict[str, str]:
     """The settings that keep a run below ``folder``, on the CPU."""
     places = {"CHECKPOINT_DIR": "checkpoints", "LOG_DIR": "logs", "SAMPLE_DIR": "generated_samples"}
     places["CACHE_DIR"] = "cache"
-    return {"DATA_DIR": str(clips), "DEVICE": "cpu", **{key: str(folder / name) for key, name in places.items()}}
+    plain = {"DATA_DIR": str(clips), "DEVICE": "cpu", "CLIP_FORMAT": "gif"}
+    return {**plain, **{key: str(folder / name) for key, name in places.items()}}
 
 
 @pytest.fixture

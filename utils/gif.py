@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image
 from PIL.GifImagePlugin import getdata
 
+from config import MAX_SIDE
 from utils.files import write_file
 from utils.video import VideoError, check_frames
 
-MAX_SIDE = 4096  # px, of a clip that is read
 MAX_FRAMES = 10_000
 MAX_PIXELS = 2**28  # of all frames together: 0.8 GB as RGB
 MAX_FPS = 50  # players show frames shorter than 20 ms at 100 ms

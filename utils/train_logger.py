@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from config import UserError
 from utils.files import write_file
-from utils.gif import encode_gif
 from utils.processes import world
+from utils.writing import encode_clip
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -116,7 +116,7 @@ class TrainLogger:
 
     def clip(self, step: int, name: str, frames: np.ndarray, *, fps: int) -> None:
         """A GIF under Generated Samples. ``frames`` (F, H, W, 3) uint8; encoded here, since add_video needs moviepy."""
-        self._image(step, tag("Generated_Samples", name), frames.shape[1:3], encode_gif(frames, fps=fps))
+        self._image(step, tag("Generated_Samples", name), frames.shape[1:3], encode_clip(frames, fps, form="gif")[0])
 
     def picture(self, step: int, category: str, name: str, pixels: np.ndarray) -> None:
         """A PNG. ``pixels`` (H, W, 3) uint8."""

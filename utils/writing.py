@@ -55,7 +55,8 @@ def write_clip(path: Path, frames: np.ndarray, *, fps: float, comment: str = "")
         VideoError: a suffix of no form, other frames, or too large or too fast for the form.
         FileError: the disk refuses.
     """
-    write_parts(path, encode_clip(frames, fps, form=form_named(path), comment=comment))
+    form = form_named(path)
+    write_parts(path, encode_clip(frames, fps, form=form, comment=comment), form=form)
 
 
 def encode_clip(frames: np.ndarray, fps: float, *, form: str, comment: str = "") -> list[bytes]:
@@ -72,13 +73,13 @@ def encode_clip(frames: np.ndarray, fps: float, *, form: str, comment: str = "")
     return FORMS[form].encode(frames, fps, comment)
 
 
-def write_parts(path: Path, parts: list[bytes]) -> None:
-    """What ``encode_clip`` gave, into one file, or into a folder where ``path`` has no suffix.
+def write_parts(path: Path, parts: list[bytes], *, form: str) -> None:
+    """What ``encode_clip`` gave, into one file or a folder, whatever its name.
 
     Raises:
         FileError: the disk refuses, or other things than a clip's frames lie in the folder.
     """
-    if form_named(path) != "frames":
+    if form != "frames":
         write_file(path, parts[0])
         return
     partial, before = path.with_name(f".{path.name}.{os.getpid()}.partial"), _frames_in(path)
@@ -123,8 +124,18 @@ def form_named(path: Path) -> str:
     for name, form in FORMS.items():
         if path.suffix.lower() == form.suffix:
             return name
-    known = ", ".join(form.suffix for form in FORMS.values() if form.suffix)
+    known = ", ".join(SUFFIXES)
     raise VideoError(f"{path} ends in {path.suffix!r}; wanted {known}, or nothing for a folder of frames.")
+
+
+def check_name(path: Path, form: str) -> None:
+    """Raises:
+    VideoError: the name ends as a file of another form does.
+    """
+    wanted = FORMS[form].suffix
+    if path.suffix.lower() != wanted and (wanted or path.suffix.lower() in SUFFIXES):
+        how = f"one that ends in {wanted}" if wanted else "that of a folder"
+        raise VideoError(f"{path} is no name for {form}; wanted {how}.")
 
 
 def form_at(path: Path) -> str:
@@ -136,13 +147,16 @@ def form_at(path: Path) -> str:
     if path.is_dir():
         return "frames"
     start = read_bytes(path, most=12)
+    wanted = "wanted a GIF, MP4 or WebP file, or a folder of PNG frames."
+    if not start:
+        raise VideoError(f"{path} is empty (0 bytes); {wanted}")
     if start[4:8] == b"ftyp":
         return "mp4"
     if start[:4] == b"RIFF" and start[8:] == b"WEBP":
         return "webp"
     if start[:3] == b"GIF":
         return "gif"
-    raise VideoError(f"{path} begins with {start!r}; wanted a GIF, MP4 or WebP file, or a folder of PNG frames.")
+    raise VideoError(f"{path} begins with {start!r}; {wanted}")
 
 
 def enlarged(frames: np.ndarray, scale: int) -> np.ndarray:
@@ -272,3 +286,5 @@ FORMS = {
     "webp": Form(".webp", "pillow", encode_webp, _webp_comment),
     "frames": Form("", "pillow", encode_frames, _frames_comment),
 }
+SUFFIXES = tuple(form.suffix for form in FORMS.values() if form.suffix)
+"""Of files that are clips."""

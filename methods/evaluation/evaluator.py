@@ -164,7 +164,7 @@ def evaluate(
         "parts": reports,
         "controls": controls,
     }
-    write_evaluation(folder, report, pairs, fps=loaded.config.FPS, command=command)
+    write_evaluation(folder, report, pairs, command=command)
     return report
 
 

@@ -19,14 +19,13 @@ from methods.evaluation.page import ClipPair, render
 from utils.captions import short_titles
 from utils.contact_sheet import contact_sheet
 from utils.files import FileError, write_file
+from utils.writing import SUFFIXES
 
 LIST = "written_files.txt"  # names of files whose names depend on the clips, a line each
-PATTERNS = ("contact_sheet_*.png", "generated/*/*_*.gif")  # what LIST may name
+PATTERNS = ("contact_sheet_*.png", *(f"generated/*/*_*{suffix}" for suffix in SUFFIXES))  # what LIST may name
 
 
-def write_evaluation(
-    folder: Path, report: Mapping[str, object], pairs: list[ClipPair], *, fps: int, command: str | None
-) -> None:
+def write_evaluation(folder: Path, report: Mapping[str, object], pairs: list[ClipPair], *, command: str | None) -> None:
     """Writes everything; ``pairs`` hold every generated clip, ``command`` is what the page says made it.
 
     Raises:
@@ -35,15 +34,15 @@ def write_evaluation(
     parts = {part: [pair for pair in pairs if pair.part == part] for part in dict.fromkeys(pair.part for pair in pairs)}
     sheets = {f"contact_sheet_{part}.png": _sheet(own) for part, own in parts.items()}
     clips = {
-        f"generated/{part}/{which:03d}_{copy}.gif": clip
+        f"generated/{part}/{which:03d}_{copy}{clip.suffix}": clip
         for part, own in parts.items()
         for which, pair in enumerate(own)
         for copy, clip in enumerate(pair.generated)
     }
     with ThreadPoolExecutor() as pool:
-        list(pool.map(attrgetter("gif"), clips.values()))  # once for page and file; Pillow fits palettes side by side
+        list(pool.map(attrgetter("parts"), clips.values()))  # once for page and file; Pillow fits palettes side by side
     _make_room(folder, [*sheets, *clips])
-    write_file(folder / "report.html", render(report, pairs, fps=fps, command=command).encode())
+    write_file(folder / "report.html", render(report, pairs, command=command).encode())
     for name, sheet in sheets.items():
         write_file(folder / name, partial(sheet.save, format="PNG"))
     for name, clip in clips.items():

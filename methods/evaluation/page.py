@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import functools
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from methods.evaluation import measures
 from methods.evaluation.measures import NOT_MEASURED, Report
 from methods.evaluation.verdict import verdict
 from methods.sampling.generate import GeneratedClip
-from utils.gif import encode_gif
 
-PACKAGES = ("torch", "transformers", "numpy", "pillow")
+PACKAGES = ("torch", "transformers", "numpy", "pillow", "av")
+MIME = {"gif": "image/gif", "webp": "image/webp", "mp4": "video/mp4"}  # form of a clip -> what a browser calls it
 MAX_PAIRS = 32  # of each part
 MAX_GENERATED = 2  # clips of a pair, beside its real one
 
@@ -40,13 +40,13 @@ class ClipPair:
     named: list[str]
     sign: str
 
+    def real_file(self) -> bytes:
+        """The real clip, written as the generated ones are."""
+        return replace(self.generated[0], frames=self.real).encode("")[0]
 
-def render(report: Report, pairs: list[ClipPair], *, fps: int = 8, command: str | None = None) -> str:
-    """The page as text; ``command`` is what it says made it.
 
-    Raises:
-        VideoError: ``fps`` is outside 1-50.
-    """
+def render(report: Report, pairs: list[ClipPair], *, command: str | None = None) -> str:
+    """The page as text; ``command`` is what it says made it."""
     return _template().render(
         checkpoint=Path(str(report.get("checkpoint"))).name,
         report=report,
@@ -54,15 +54,14 @@ def render(report: Report, pairs: list[ClipPair], *, fps: int = 8, command: str 
         pairs=pairs,
         max_pairs=MAX_PAIRS,
         max_generated=MAX_GENERATED,
-        gif=functools.partial(encode_gif, fps=fps),
         address=_as_address,
         command=command,
         versions=[f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in PACKAGES)],
     )
 
 
-def _as_address(gif: bytes) -> str:
-    return f"data:image/gif;base64,{base64.b64encode(gif).decode()}"
+def _as_address(file: bytes, form: str) -> str:
+    return f"data:{MIME[form]};base64,{base64.b64encode(file).decode()}"
 
 
 @functools.cache

@@ -18,6 +18,7 @@ from methods.sampling.generate import GeneratedClip, generate
 from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import Request
 from utils import runtime
+from utils.checkpoints.file import same_clips
 from utils.split import SplitError, split, without_copies
 
 TRAIN, HELD_OUT, CLIPS = "train", "held_out", "clips"  # the parts; the last where it is not known which were trained on
@@ -78,7 +79,8 @@ def make_part(
 
 
 def generated(loaded: LoadedModel, requests: list[Request]) -> list[GeneratedClip]:
-    """``generate`` with a bar."""
+    """``generate`` with a bar, each clip one file, which a page can show."""
+    loaded = loaded.with_settings(CLIP_FORMAT="webp") if loaded.form == "frames" else loaded
     total = len(requests) * loaded.config.INFERENCE_TIMESTEPS
     with tqdm(total=total, desc="generating", unit="clip step", dynamic_ncols=True) as bar:
         return generate(loaded, requests, on_step=bar.update)
@@ -95,7 +97,7 @@ def rows_by_part(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, list
     except SplitError as error:
         print(f"note: all clips are judged as one part, trained on or not: {error}", file=sys.stderr)
         return others
-    if data_identity(data, training) != loaded.training_data:
+    if not same_clips(data_identity(data, training), loaded.training_data):
         print("note: these are not the clips that the model was trained on, so they are one part", file=sys.stderr)
         return others
     parts = {TRAIN: without_copies(data.names, training, copies=data.copies), HELD_OUT: held_out}

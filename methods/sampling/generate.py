@@ -4,7 +4,7 @@ commands/sample.py   prompts of flags and files (``prompts.py``) -> requests; a 
 queue.py             requests -> batches, and the file of each clip; what is finished is left as it is
 generate.py          a batch -> its texts, encoded once -> clips out of noise, with their facts
 Text2Sign.sample     texts and noise -> video, step by step (``diffusion/text2sign.py``)
-GeneratedClip.write  frames and facts -> a GIF and its comment (``provenance.py`` reads it again)
+GeneratedClip.write  frames and facts -> a clip and its comment (``provenance.py`` reads it again)
 """
 
 from __future__ import annotations
@@ -20,32 +20,42 @@ import torch
 from methods.sampling.loading import LoadedModel, sampling_settings
 from methods.sampling.provenance import Provenance, Request
 from utils import runtime
-from utils.files import write_file
-from utils.gif import encode_gif
 from utils.video import to_uint8
+from utils.writing import FORMS, encode_clip, enlarged, write_parts
 
 
 @dataclass(frozen=True)
 class GeneratedClip:
-    """``frames`` (F, H, W, 3) uint8, and the ``facts`` that decided every bit of them."""
+    """``frames`` (F, H, W, 3) uint8, the ``facts`` that decided every bit of them, and the ``form`` of its file."""
 
     frames: np.ndarray
     facts: Provenance
+    form: str = "gif"
+
+    @property
+    def suffix(self) -> str:
+        """Of its file."""
+        return FORMS[self.form].suffix
 
     @cached_property
-    def gif(self) -> bytes:
-        """Its file; the comment is the facts.
+    def parts(self) -> list[bytes]:
+        """What is written of it, as ``encode_clip`` has it: enlarged, the comment is the facts.
 
         Raises:
-            VideoError: it is too large for a GIF.
+            VideoError: it is too large.
         """
-        return encode_gif(self.frames, fps=self.facts.fps, comment=self.facts.to_json())
+        return self.encode(self.facts.to_json())
+
+    def encode(self, comment: str) -> list[bytes]:
+        """``parts`` with another comment."""
+        frames = enlarged(self.frames, self.facts.scale)
+        return encode_clip(frames, self.facts.fps, form=self.form, comment=comment)
 
     def write(self, path: Path) -> None:
         """Raises:
         FileError: the disk refuses.
         """
-        write_file(path, self.gif)
+        write_parts(path, self.parts, form=self.form)
 
 
 def generate(
@@ -71,7 +81,7 @@ def generate(
         size = {"batch_size": len(batch), "num_tokens": text.mask.shape[1]}
         for place, (request, clip) in enumerate(zip(batch, video, strict=True)):
             facts = loaded.facts(request, batch_position=place, **size)
-            clips.append(GeneratedClip(to_uint8(clip.cpu()), facts))
+            clips.append(GeneratedClip(to_uint8(clip.cpu()), facts, loaded.form))
     return clips
 
 

@@ -43,7 +43,7 @@ class LoadedModel:
     step: int
     path: Path
     sha256: str = ""  # of the checkpoint; empty where the weights were never saved
-    training_data: dict[str, int | str] = field(default_factory=dict)  # as ``dataset.data_identity``
+    training_data: dict[str, int | str] = field(default_factory=dict)  # "data" of a checkpoint
     batch_size: int = 0  # clips, or prompts for a clip, in one forward; 0 becomes ``default_batch_size``
 
     def __post_init__(self) -> None:
@@ -52,6 +52,12 @@ class LoadedModel:
     def with_settings(self, **changed: object) -> LoadedModel:
         """The same model under other settings of sampling."""
         return replace(self, config=replace(self.config, **changed))
+
+    @property
+    def form(self) -> str:
+        """Of written clips, a key of ``writing.FORMS``; a GIF where nobody says what the model learned from."""
+        found = "gif" if self.training_data.get("drawn", True) else "mp4"
+        return found if self.config.CLIP_FORMAT == "auto" else self.config.CLIP_FORMAT
 
     def facts(
         self, request: Request, *, batch_size: int = 1, batch_position: int = 0, num_tokens: int = 1
@@ -69,6 +75,7 @@ class LoadedModel:
             experiment=config.EXPERIMENT_NAME,
             **sampling_settings(config),
             fps=config.FPS,
+            scale=config.CLIP_SCALE,
             batch_size=batch_size,
             batch_position=batch_position,
             num_tokens=num_tokens,
@@ -88,6 +95,7 @@ class LoadedModel:
             "torch": str(torch.__version__),
             "transformers": _version_of("transformers"),
             "pillow": PIL.__version__,
+            "av": _version_of("av"),
             "version": VERSION,
         }
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from config import ConfigError, Count, Fraction, Limits, NonNegative, UserError, Whole, check_value
-from utils.gif import read_comment
+from utils.writing import read_comment
 
 KEY = "text2sign_clip"  # the comment's first key; its value is the format
-FORMAT = 1
+FORMAT = 2
 MAX_COMMENT = 2**17  # characters
 SHOWN = 60  # characters of what was found, in a message
 
@@ -54,6 +54,7 @@ class Provenance:
     eta: Fraction
     guidance_scale: NonNegative
     fps: Annotated[int, Limits(1, 50)]
+    scale: Count  # px, height and width of one of the model's pixels
     batch_size: Annotated[int, Limits(1, 2**16)]  # clips that were sampled together
     batch_position: Whole  # of this one among them
     num_tokens: Annotated[int, Limits(1, 512)]  # the longest text of the batch
@@ -66,6 +67,7 @@ class Provenance:
     torch: str
     transformers: str
     pillow: str
+    av: str
     version: str  # of Text2Sign
 
     def to_json(self) -> str:
@@ -73,21 +75,21 @@ class Provenance:
         return json.dumps({KEY: FORMAT, **asdict(self)}, ensure_ascii=False, allow_nan=False)
 
 
-ENVIRONMENT = ("device", "hardware", "precision", "num_threads", "torch", "transformers", "pillow", "version")
+ENVIRONMENT = ("device", "hardware", "precision", "num_threads", "torch", "transformers", "pillow", "av", "version")
 """What may round otherwise on another machine."""
 
 DECIDES = (
     "prompt", "seed", "index", "checkpoint_sha256", "checkpoint_sha256_of", "sampler", "num_steps", "eta",
-    "guidance_scale", "fps", "precision",
+    "guidance_scale", "fps", "scale", "precision",
 )  # fmt: skip
 """Where any of these is another, it is another clip; the rest can change it by roundings alone."""
 
 
-def file_name(facts: Provenance) -> str:
+def file_name(facts: Provenance, suffix: str = ".gif") -> str:
     """Prompt, step, settings, seed and number: clips that differ in any of them lie side by side."""
     sampler = f"eta{facts.eta:g}" if facts.sampler == "ddim" else facts.sampler  # only ddim knows ETA
     settings = f"step{facts.step:06d}_{facts.num_steps}x{sampler}_guide{facts.guidance_scale:g}"
-    return f"{file_stem(facts.prompt)}_{settings}_seed{facts.seed}_{facts.index:02d}.gif"
+    return f"{file_stem(facts.prompt)}_{settings}_seed{facts.seed}_{facts.index:02d}{suffix}"
 
 
 def file_stem(prompt: str) -> str:
@@ -104,10 +106,10 @@ def path_text(path: Path) -> str:
 
 
 def read(path: Path) -> Provenance:
-    """The facts in the comment of the GIF ``path``.
+    """The facts in the comment of the clip ``path``, in whatever form.
 
     Raises:
-        VideoError: no whole GIF.
+        VideoError: no clip.
         ProvenanceError: no comment, or not one that ``from_json`` takes.
     """
     return from_json(read_comment(path), path)
@@ -128,6 +130,8 @@ def from_json(text: str, path: Path) -> Provenance:
     if not isinstance(found, dict) or KEY not in found:
         raise ProvenanceError(f"{path} has a comment that is not of Text2Sign's sampler: {shown(text)}.")
     version = found.pop(KEY)
+    if version == 1 and type(version) is int:  # GIFs as they are
+        version, found = FORMAT, {"scale": 1, "av": "", **found}
     if type(version) is not int or version != FORMAT:
         raise ProvenanceError(f"{path} has a comment of format {shown(version)}; this version reads {FORMAT}. Update.")
     hints = get_type_hints(Provenance, include_extras=True)

@@ -17,9 +17,10 @@ from methods.sampling import provenance
 from methods.sampling.generate import generate
 from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import DECIDES, Provenance, ProvenanceError, Request, file_name, file_stem, shown
-from utils.gif import read_gif
 from utils.processes import World
+from utils.reading.reader import read_frames
 from utils.video import VideoError
+from utils.writing import FORMS, form_at
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,11 @@ def make_queue(
     *,
     process: World,
     overwrite: bool = False,
+    file: Path | None = None,
 ) -> Queue:
     """What ``process`` has to do: of all batches every ``size``-th, from the ``rank``-th on, against ``folder``.
+
+    ``file``: where the only clip goes instead.
 
     Raises:
         ConfigError: two prompts share a file name, or a folder has the name of a clip.
@@ -73,38 +77,40 @@ def make_queue(
     for start in range(process.rank * size, len(requests), process.size * size):
         chosen = requests[start : start + size]
         wanted = [loaded.facts(request) for request in chosen]
-        paths = [folder / file_name(facts) for facts in wanted]
-        shape = loaded.config.INPUT_SHAPE
-        reasons = [to_do(path, facts, shape, overwrite=overwrite) for path, facts in zip(paths, wanted, strict=True)]
+        paths = [file or folder / file_name(facts, FORMS[loaded.form].suffix) for facts in wanted]
+        reasons = [to_do(loaded, path, facts, overwrite=overwrite) for path, facts in zip(paths, wanted, strict=True)]
         missing = [place for place, reason in enumerate(reasons) if reason is not None]
         replaced += filter(None, reasons)
         batches.append(Batch(chosen, paths, missing))
     return Queue(batches, replaced)
 
 
-def to_do(
-    path: Path, wanted: Provenance, input_shape: tuple[int, int, int, int], *, overwrite: bool = False
-) -> str | None:
+def to_do(loaded: LoadedModel, path: Path, wanted: Provenance, *, overwrite: bool = False) -> str | None:
     """Why ``path`` is to be written, empty if nothing counts there; None if it is the clip ``wanted``, and whole.
 
-    ``input_shape`` is (3, F, H, W). Whole means that every frame decodes; ``reproduce`` compares bits.
+    Whole means that every frame decodes; ``reproduce`` compares bits.
 
     Raises:
-        ConfigError: ``path`` is a folder.
+        ConfigError: ``path`` is a folder where a clip is a file, or the other way round.
     """
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder, and a clip has this name. Move it, or give another --output.")
+    if path.exists() and path.is_dir() != (loaded.form == "frames"):
+        found = "folder" if path.is_dir() else "file"
+        raise ConfigError(f"{path} is a {found}, and a clip has this name. Move it, or give another --output.")
     if overwrite or not path.exists():
         return ""
     try:
-        found, shape = provenance.read(path), read_gif(path)[0].shape
+        found, form, shape = provenance.read(path), form_at(path), read_frames(path).shape
     except (VideoError, ProvenanceError) as error:
         return str(error)
+    if form != loaded.form:
+        return f"{path} is of the form {form}; wanted {loaded.form}."
     for name in DECIDES:
         ours, theirs = getattr(wanted, name), getattr(found, name)
         if ours != theirs:
             return f"{path} is another clip: {name} {shown(theirs, 16)}, wanted {shown(ours, 16)}."
-    size = (*input_shape[1:], 3)
+    _, num_frames, *sides = loaded.config.INPUT_SHAPE
+    sides = [side * wanted.scale for side in sides]
+    size = (num_frames, *(side + side % 2 if form == "mp4" else side for side in sides), 3)
     return None if shape == size else f"{path} has frames of shape {shape}; wanted {size}."
 
 

@@ -1,4 +1,8 @@
-"""A written clip made again from what its comment says, and compared with the file bit for bit."""
+"""A written clip made again from what its comment says, and compared with the file bit for bit.
+
+H.264 loses some, but the same frames give the same bytes under the same version of x264. Under another one the clip's
+bytes cannot come again; then the pictures are compared, and how far they are apart is told.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,13 @@ from methods.sampling.provenance import ENVIRONMENT, Provenance, ProvenanceError
 from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.listing import same_beside
+from utils.writing import FORMS, form_at
 
 PRECISIONS = {"bfloat16": "bf16", "float16": "fp16", "float32": "no"}  # dtype -> MIXED_PRECISION
 
 
 def check_weights(facts: Provenance, path: Path, clip: Path) -> None:
-    """Does ``path`` hold the weights that made the GIF ``clip``?
+    """Does ``path`` hold the weights that made ``clip``?
 
     Raises:
         CheckpointError: ``path`` is missing.
@@ -59,6 +64,8 @@ def load(facts: Provenance, path: Path, clip: Path) -> LoadedModel:
         "ETA": facts.eta,
         "GUIDANCE_SCALE": facts.guidance_scale,
         "FPS": facts.fps,
+        "CLIP_FORMAT": form_at(clip),
+        "CLIP_SCALE": facts.scale,
         "TINYFUSION_FRAME_CHUNK_SIZE": facts.frame_chunk_size,
         "DETERMINISTIC": facts.deterministic,
         "DEVICE": device,
@@ -89,7 +96,8 @@ def _available(facts: Provenance) -> tuple[str, str]:
 
 def surroundings(facts: Provenance, loaded: LoadedModel) -> list[str]:
     """``torch 2.14.0 -> 2.15.0`` for all that is not as it was, and may round otherwise."""
-    now, then = loaded.environment(), {name: getattr(facts, name) for name in ENVIRONMENT}
+    now, others = loaded.environment(), {form.package for form in FORMS.values()} - {FORMS[loaded.form].package}
+    then = {name: getattr(facts, name) for name in ENVIRONMENT if name not in others}
     return [f"{name} {value} -> {now[name]}" for name, value in then.items() if value != now[name]]
 
 

@@ -155,7 +155,7 @@ def test_clips_that_the_checkpoint_was_not_trained_on_are_told_apart(
 ) -> None:
     known = rows_by_part(learnt, data)
     assert set(known) == {"train", "held_out"} and sorted(known["train"] + known["held_out"]) == ALL
-    assert data_identity(data, known["train"]) == learnt.training_data
+    assert data_identity(data, known["train"]).items() <= learnt.training_data.items()
     for index in range(3):
         write_pair(tmp_path, f"other{index}", moving_square(index), f"caption {index}")
     others = TextToSignDataset(tmp_path, num_frames=4, image_size=16)

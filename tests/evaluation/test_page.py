@@ -6,9 +6,11 @@ import base64
 import copy
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import av
 import pytest
 from PIL import Image
 
@@ -82,13 +84,29 @@ def test_the_page_asks_nobody_for_anything():
     assert not {"script", "link", "iframe", "object", "base", "form"} & {name for name, _ in page.elements}
     assert not any(key.startswith("on") for _, attrs in page.elements for key in attrs)
     policy = [attrs["content"] for _, attrs in page.elements if attrs.get("http-equiv") == "Content-Security-Policy"]
-    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    assert policy == ["default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"]
 
 
 def test_every_clip_decodes_to_its_own_frames():
     gifs = Page(render(report(), [pair(num_frames=5), pair("yes", num_frames=3)])).gifs()
     assert [gif.n_frames for gif in gifs] == [5, 5, 5, 3, 3, 3]
     assert {gif.size for gif in gifs} == {(16, 16)}
+
+
+def test_clips_in_mp4_are_videos_that_play_by_themselves_and_the_real_one_bears_no_comment():
+    shown = pair(num_frames=5)
+    shown = replace(shown, generated=[replace(clip, form="mp4") for clip in shown.generated])
+    page = Page(render(report(), [shown]))
+    videos = [attrs for name, attrs in page.elements if name == "video"]
+    assert page.gifs() == [] and len(videos) == 3
+    comments = []
+    for attrs in videos:
+        assert {"autoplay", "loop", "muted", "playsinline"} < attrs.keys()
+        kind, _, content = attrs["src"].partition(";base64,")
+        with av.open(io.BytesIO(base64.b64decode(content))) as file:
+            assert kind == "data:video/mp4" and file.streams.video[0].frames == 5
+            comments.append(bool(file.metadata.get("comment")))
+    assert comments == [False, True, True]
 
 
 def test_text_from_outside_stays_text():

@@ -17,7 +17,7 @@ PAIRS = [pair("hello"), pair("yes"), pair("no", "held_out", num=1)]
 
 def write(folder: Path, pairs: list[ClipPair]) -> set[str]:
     """The names that are there afterwards."""
-    write_evaluation(folder, report(), pairs, fps=8, command="do it")
+    write_evaluation(folder, report(), pairs, command="do it")
     return set(files_below(folder))
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import PIL
 import pytest
@@ -55,13 +56,13 @@ def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(loaded: 
         assert image.n_frames == 4
     num_tokens = other.encoder.encode([requests[1].prompt]).mask.shape[1]
     assert found == {
-        "text2sign_clip": 1, "prompt": requests[1].prompt, "seed": 7, "index": 2, "step": 40, "experiment": "other",
+        "text2sign_clip": 2, "prompt": requests[1].prompt, "seed": 7, "index": 2, "step": 40, "experiment": "other",
         "checkpoint": "here/it.pt", "checkpoint_sha256": "ab" * 32, "checkpoint_sha256_of": "seal",
-        "sampler": "ddim", "num_steps": 4, "eta": 0.5, "guidance_scale": 3.0, "fps": 5,
+        "sampler": "ddim", "num_steps": 4, "eta": 0.5, "guidance_scale": 3.0, "fps": 5, "scale": 1,
         "batch_size": 2, "batch_position": 1, "num_tokens": num_tokens, "frame_chunk_size": 2, "deterministic": False,
         "device": "cpu", "hardware": torch.backends.cpu.get_cpu_capability(), "precision": "float32", "num_threads": 1,
         "torch": torch.__version__, "transformers": transformers.__version__, "pillow": PIL.__version__,
-        "version": VERSION,
+        "av": av.__version__, "version": VERSION,
     }  # fmt: skip
     assert path.name.endswith("_step000040_4xeta0.5_guide3_seed7_02.gif") and path.name.isascii()
     places = [(clip.facts.batch_size, clip.facts.batch_position, clip.facts.num_tokens) for clip in clips]

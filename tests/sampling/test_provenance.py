@@ -16,16 +16,17 @@ from tests.conftest import command_settings, moving_square
 from utils.checkpoints.file import CheckpointError, load
 from utils.checkpoints.listing import same_beside
 from utils.checkpoints.seal import LABEL
-from utils.gif import read_comment, write_gif
+from utils.gif import write_gif
 from utils.video import VideoError
+from utils.writing import FORMS, Form, read_comment, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = Provenance(
     prompt="thank you", seed=42, index=0, checkpoint="checkpoints/debug/latest_checkpoint.pt",
     checkpoint_sha256="0f" * 32, checkpoint_sha256_of="seal", step=8, experiment="debug", sampler="ddim", num_steps=4,
-    eta=0.25, guidance_scale=2.0, fps=8, batch_size=3, batch_position=2, num_tokens=7, frame_chunk_size=4,
+    eta=0.25, guidance_scale=2.0, fps=8, scale=1, batch_size=3, batch_position=2, num_tokens=7, frame_chunk_size=4,
     deterministic=False, device="cpu", hardware="AVX512", precision="bfloat16", num_threads=2, torch="2.15.0",
-    transformers="5.0", pillow="12.0", version="0.1.0",
+    transformers="5.0", pillow="12.0", av="18.1", version="0.1.0",
 )  # fmt: skip
 
 
@@ -48,10 +49,17 @@ PROMPTS = {
 }
 
 
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
-def test_the_facts_come_back_from_a_gif_as_they_were(tmp_path: Path, prompt: str) -> None:
+def test_the_facts_come_back_from_every_form_as_they_were(tmp_path: Path, form: Form, prompt: str) -> None:
     facts = replace(FACTS, prompt=prompt)
-    assert read(with_comment(tmp_path, facts.to_json())) == facts
+    write_clip(tmp_path / f"clip{form.suffix}", moving_square(0), fps=8, comment=facts.to_json())
+    assert read(tmp_path / f"clip{form.suffix}") == facts
+
+
+def test_a_gif_of_format_1_is_read_still(tmp_path: Path) -> None:
+    before = {KEY: 1, **{name: value for name, value in asdict(FACTS).items() if name not in ("scale", "av")}}
+    assert read(with_comment(tmp_path, json.dumps(before))) == replace(FACTS, av="")
 
 
 def test_weights_that_were_never_saved_have_no_hash(tmp_path: Path) -> None:
@@ -84,7 +92,7 @@ def test_the_first_of_several_comments_counts(tmp_path: Path) -> None:
 
 def test_no_gif_has_no_comment(tmp_path: Path) -> None:
     (tmp_path / "text.gif").write_text("hello")
-    for name, found in (("text.gif", "wanted a GIF"), ("none.gif", "cannot be read"), (".", "cannot be read")):
+    for name, found in (("text.gif", "wanted a GIF"), ("none.gif", "cannot be read"), (".", "without a frame")):
         with pytest.raises(VideoError, match=found):
             read(tmp_path / name)
 
@@ -93,11 +101,11 @@ def test_no_gif_has_no_comment(tmp_path: Path) -> None:
 
 
 def changed(**values: object) -> str:
-    return json.dumps({KEY: 1, **asdict(FACTS), **values})
+    return json.dumps({KEY: 2, **asdict(FACTS), **values})
 
 
 def without(name: str) -> str:
-    return json.dumps({key: value for key, value in {KEY: 1, **asdict(FACTS)}.items() if key != name})
+    return json.dumps({key: value for key, value in {KEY: 2, **asdict(FACTS)}.items() if key != name})
 
 
 HOSTILE = {
@@ -111,9 +119,9 @@ HOSTILE = {
     "a number of 10,000 digits": (changed(seed=1).replace(': 1, "index"', f': {"9" * 10_000}, "index"'), "sampler"),
     "NaN": (FACTS.to_json().replace("0.25", "NaN"), "eta=nan is outside its limits"),
     "endless": (changed(eta=0.25).replace("0.25", "1e999"), "eta=inf is outside its limits"),
-    "newer": (changed(**{KEY: 2}), "format 2; this version reads 1. Update"),
-    "no format": (changed(**{KEY: True}), "format True; this version reads 1"),
-    "format 0": (changed(**{KEY: 0}), "format 0; this version reads 1"),
+    "newer": (changed(**{KEY: 3}), "format 3; this version reads 2. Update"),
+    "no format": (changed(**{KEY: True}), "format True; this version reads 2"),
+    "format 0": (changed(**{KEY: 0}), "format 0; this version reads 2"),
     "unknown": (changed(colour="red"), "'colour' in its comment, or has it too many"),
     "type": (changed(seed="42"), "seed='42' is str; wanted int"),
     "truth": (changed(seed=True), "seed=True is bool; wanted int"),

@@ -200,9 +200,10 @@ def test_other_surroundings_are_named_and_the_clip_made_says_its_own(
 
 FITS_NOT = "clip.gif has a comment that does not fit"
 MISTAKES = {
-    "no file": (["none.gif"], {}, "none.gif cannot be read: No such file or directory; wanted a GIF"),
+    "no file": (["none.gif"], {}, "none.gif cannot be read: No such file or directory; wanted a clip"),
     "onto itself": (["clip.gif", "--output", "./clip.gif"], {}, "--output clip.gif is the clip itself"),
     "onto a folder": (["clip.gif", "--output", "."], {}, "--output . is a folder; wanted a file"),
+    "another form": (["clip.gif", "--output", "again.mp4"], {}, "again.mp4 is no name for gif; wanted one that ends"),
     "no checkpoint": (["clip.gif", "--checkpoint", "none.pt"], {}, "none.pt does not exist. See what there is"),
     "never saved": (
         ["clip.gif"], {"checkpoint_sha256": "", "checkpoint_sha256_of": "unsaved"}, "that were not saved",

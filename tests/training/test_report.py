@@ -189,7 +189,7 @@ def test_the_end_of_a_run_names_what_was_written_and_the_next_command(
     assert out.splitlines() == [
         f"Finished at step 6 of 6; saved {checkpoint}",
         f"Validation loss: {loss:.4f} (averaged weights, held-out clips)",
-        f"Previews: 1 GIFs in {tmp_path}/generated_samples/debug/previews",
+        f"Previews: 1 clips in {tmp_path}/generated_samples/debug/previews",
         f"Logs: {tmp_path}/logs/debug, scalars in metrics.jsonl; see them: tensorboard --logdir {tmp_path}/logs/debug",
         f"Next: python main.py evaluate --checkpoint {checkpoint}",
     ]

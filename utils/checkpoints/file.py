@@ -243,6 +243,11 @@ def config_of(content: dict[str, Any], path: Path) -> Config:
         raise CheckpointError(f"{path} holds settings that this version does not accept: {error}") from error
 
 
+def same_clips(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether what two checkpoints remember of their training clips names the same ones."""
+    return all(one.get(key) == other.get(key) for key in ("num_clips", "digest"))
+
+
 def check_resumable(path: Path, stored: Config, config: Config) -> list[str]:
     """Lines ``NAME old -> new`` for settings that changed and may.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from config import Config
-from utils.checkpoints.file import CheckpointError, config_of, epoch_path, latest_path, link, load
+from utils.checkpoints.file import CheckpointError, config_of, epoch_path, latest_path, link, load, same_clips
 from utils.checkpoints.seal import stated_sha256
 
 BEST = "best_checkpoint.pt"
@@ -95,7 +95,7 @@ def _rival(content: dict[str, Any], best: Path) -> tuple[float, str]:
     except CheckpointError as error:
         return math.inf, str(error)
     chosen = [{key: state["config"].get(key) for key in VALIDATED_BY} for state in (before, content)]
-    if before["data"] != content["data"] or chosen[0] != chosen[1]:
+    if not same_clips(before["data"], content["data"]) or chosen[0] != chosen[1]:
         return math.inf, "its validation loss was measured on other clips"
     return math.inf if before["validation_loss"] is None else before["validation_loss"], ""
 

@@ -7,10 +7,12 @@ read_clip(row, num_frames=16, image_size=64)
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from utils.gif import check_extent
 from utils.layouts.listing import Row
 from utils.reading.clip import Source
 from utils.reading.container import Container
@@ -84,6 +86,22 @@ def read_clip(row: Row, *, num_frames: int, image_size: int, rate: float | None 
     frames = np.stack([_middle(picture.pixels, image_size) for picture in pictures])
     first = pictures[0]
     return ReadClip(frames, inside, right - left, timeline.frames_per_second, first.size, first.rotation, remarks)
+
+
+def read_frames(path: Path) -> np.ndarray:
+    """Every frame of a file or a folder of frames at its own size, (F, H, W, 3) uint8.
+
+    Raises:
+        VideoError: it cannot be read, or is too large.
+    """
+    with open_source(Row(path, text="", name="")) as source:
+        size = next(source.pictures([0], side=1)).size
+        num_frames = len(source.timeline.starts)
+        check_extent(path, num_frames, *size)
+        frames = [picture.pixels for picture in source.pictures(list(range(num_frames)), side=min(size))]
+    if len({pixels.shape for pixels in frames}) > 1:
+        raise VideoError(f"{path}: its frames are not of one size; wanted a clip")
+    return np.stack(frames)
 
 
 def _middle(pixels: np.ndarray, side: int) -> np.ndarray:
