@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from config import UserError
 
@@ -18,7 +19,9 @@ SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
-Kind = Literal["missing", "unlisted", "row"]
+Kind = Literal["missing", "unlisted", "row", "unreadable"]
+Recall = Callable[[Path, Callable[[], Any]], Any]
+"""What a file held when it was as it is now, or what the function reads in it: plain JSON types."""
 
 
 class LayoutError(UserError):
@@ -40,7 +43,7 @@ class Row(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Why a listed clip is no row, or what lies there unlisted: one line of the ledger."""
+    """Why a listed clip is not used, or what lies there unlisted: one line of the ledger."""
 
     kind: Kind
     text: str
@@ -106,13 +109,34 @@ def split_of(word: str) -> str:
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> Iterator[Path]:
-    """Files of these suffixes in ``folder`` and below, sorted, and links to nothing; hidden ones are passed over."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith("."))
-    yield from sorted((path for path in found if path.is_file() or _leads_nowhere(path)), key=attrgetter("parts"))
+    """Files of these suffixes in ``folder`` and below, sorted, and links to nothing; hidden ones are passed over.
+
+    Raises:
+        LayoutError: a folder cannot be looked into.
+    """
+    named = (entry for entry in _entries(folder) if os.path.splitext(entry.name)[1].lower() in suffixes)
+    yield from sorted((Path(entry.path) for entry in named if _is_file(entry)), key=attrgetter("parts"))
 
 
-def _leads_nowhere(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
+def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """All in ``folder`` and below that is no folder and not hidden; links to folders are not followed."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise LayoutError(f"{folder} cannot be read: {error.strerror}; wanted a folder of clips") from error
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(entry.path)
+        elif not entry.name.startswith("."):
+            yield entry
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Or a link to nothing, or to itself."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return True
 
 
 def folders_in(folder: Path) -> list[Path]:

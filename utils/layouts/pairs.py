@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils.layouts.listing import FRAME_SUFFIXES, VIDEO_SUFFIXES, LayoutError, Listing, Problem, Row, files_below
+from utils.layouts.listing import (
+    FRAME_SUFFIXES,
+    VIDEO_SUFFIXES,
+    LayoutError,
+    Listing,
+    Problem,
+    Recall,
+    Row,
+    files_below,
+)
 from utils.layouts.text import read_text
 
 MAX_BYTES = 10_000  # of a caption, which is a sentence; anything longer is another file by mistake
@@ -16,8 +25,8 @@ def recognises(folder: Path) -> bool:
     return any(True for _ in files_below(folder, (".txt",)))
 
 
-def read(folder: Path) -> Listing:
-    """Every caption's clip; what has no partner, or two, is a problem."""
+def read(folder: Path, recall: Recall = lambda _, read: read()) -> Listing:
+    """Every caption's clip; what has no partner, or two, is a problem. ``recall`` spares reading captions it knows."""
     listing = Listing()
     clips, captions = (_by_stem(files_below(folder, suffixes)) for suffixes in (SINGLE, (".txt",)))
     for stem, (caption, *others) in captions.items():
@@ -29,10 +38,12 @@ def read(folder: Path) -> Listing:
         elif len(found) > 1:
             listing.refuse(str(caption), f"it belongs to {names}; wanted one of them", files=found)
         else:
-            _add(listing, found[0], caption, name=stem.relative_to(folder).as_posix())
+            _add(listing, Row(found[0], "", stem.relative_to(folder).as_posix()), caption, recall)
         for other in others:
             listing.refuse(str(other), f"{names or stem.name} has a text already, {caption.name}; wanted one of them")
-    listing.tell_unlisted(path for path in files_below(folder) if not listing.named & set(path.parents))
+    videos = (path for beside in clips.values() for path in beside if path.suffix.lower() in VIDEO_SUFFIXES)
+    folders = {path for path in listing.named if path.is_dir()}
+    listing.tell_unlisted(path for path in videos if not folders.intersection(path.parents))
     return listing
 
 
@@ -48,10 +59,15 @@ def _has_frames(folder: Path) -> bool:
     return folder.is_dir() and any(path.suffix.lower() in FRAME_SUFFIXES for path in folder.iterdir())
 
 
-def _add(listing: Listing, clip: Path, caption: Path, *, name: str) -> None:
+def _add(listing: Listing, row: Row, caption: Path, recall: Recall) -> None:
+    def read_caption() -> tuple[str, list[str]]:
+        remarks: list[str] = []
+        return read_text(caption, remarks, max_bytes=MAX_BYTES), remarks
+
     try:
-        if caption.stat().st_size > MAX_BYTES:
-            raise LayoutError(f"{caption.stat().st_size:,} bytes; wanted a caption of at most {MAX_BYTES:,}")
-        listing.add(Row(clip, read_text(caption, listing.remarks), name), str(caption))
-    except (OSError, LayoutError) as error:
-        listing.refuse(str(caption), str(error), files=[clip])
+        text, remarks = recall(caption, read_caption)
+    except LayoutError as error:
+        listing.refuse(str(caption), str(error), files=[row.path])
+        return
+    listing.remarks += remarks
+    listing.add(row._replace(text=text), str(caption))

@@ -20,7 +20,7 @@ from utils.layouts import (
     table,
     wlasl,
 )
-from utils.layouts.listing import LayoutError, Listing
+from utils.layouts.listing import LayoutError, Listing, Recall
 
 
 class Layout(Protocol):
@@ -56,8 +56,10 @@ def recognise(folder: Path) -> str:
     return next((name for name, layout in LAYOUTS.items() if layout.recognises(folder)), "pairs")
 
 
-def read_listing(folder: Path, data_format: str = "auto") -> tuple[str, Listing]:
-    """The layout's name and what it lists; ``data_format`` is a key of LAYOUTS, or ``auto``.
+def read_listing(folder: Path, data_format: str = "auto", *, recall: Recall | None = None) -> tuple[str, Listing]:
+    """The layout's name and what it lists, in the order of names; ``data_format`` is a key of LAYOUTS, or ``auto``.
+
+    ``recall`` spares reading the captions of pairs, which are a file each.
 
     Raises:
         LayoutError: no folder, an unknown layout, or a list that is missing or broken.
@@ -67,4 +69,6 @@ def read_listing(folder: Path, data_format: str = "auto") -> tuple[str, Listing]
     if data_format != "auto" and data_format not in LAYOUTS:
         raise LayoutError(f"layout {data_format!r} is unknown; wanted auto, {', '.join(LAYOUTS)}")
     name = recognise(folder) if data_format == "auto" else data_format
-    return name, LAYOUTS[name].read(folder)
+    listing = pairs.read(folder, recall) if name == "pairs" and recall else LAYOUTS[name].read(folder)
+    listing.rows.sort(key=lambda row: row.name.split("/"))
+    return name, listing

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import stat
 from pathlib import Path
 
 from utils.layouts.listing import LayoutError, Listing
@@ -16,15 +17,18 @@ MAX_BYTES = 2**30  # of a list; anything larger is another file by mistake
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def read_text(path: Path, remarks: list[str]) -> str:
+def read_text(path: Path, remarks: list[str], *, max_bytes: int = MAX_BYTES) -> str:
     """The whole file; an encoding that had to be guessed goes to ``remarks``.
 
     Raises:
-        LayoutError: unreadable, or no text in any of these encodings.
+        LayoutError: unreadable, no plain file, too large, or no text in any of these encodings.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise LayoutError(f"{path} has {path.stat().st_size:,} bytes; wanted a list of clips")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe or a device may never end
+            raise LayoutError(f"{path} is no plain file; wanted a text file")
+        if found.st_size > max_bytes:
+            raise LayoutError(f"{path} has {found.st_size:,} bytes; wanted at most {max_bytes:,}")
         data = path.read_bytes()
     except OSError as error:
         raise LayoutError(f"{path} cannot be read: {error.strerror or error}; wanted a text file") from error
