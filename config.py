@@ -56,6 +56,9 @@ Fraction = Annotated[float, Limits(0.0, 1.0)]
 
 Architecture = Literal["tinyfusion", "vivit", "vit3d", "dit3d", "unet3d"]
 ClipFormat = Literal["auto", "gif", "mp4", "webp", "frames"]
+DataFormat = Literal[
+    "auto", "pairs", "table", "how2sign", "phoenix14t", "wlasl", "asl_citizen", "autsl", "csl_daily", "lsa64", "include"
+]
 _VARIANTS = ("D14", "D19", "D7", "XL", "L", "B", "S", "XS", "XXS")
 Variant = Literal[tuple(f"DiT-{name}/{patch}" for name in _VARIANTS for patch in (2, 4, 8, 16))]  # type: ignore[valid-type]
 
@@ -108,7 +111,8 @@ class Config:
     TINYFUSION_FREEZE_BACKBONE: bool = False  # True trains adapters, patch embedding and final layer only
 
     # ---- Data -------------------------------------------------------------------------------------------------------
-    DATA_DIR: str = "training_data"  # NAME.gif with NAME.txt, sub-folders included
+    DATA_DIR: str = "training_data"  # clips and their texts
+    DATA_FORMAT: DataFormat = "auto"  # how they lie there, a key of LAYOUTS in utils/layouts; auto: recognised
     VALIDATION_FRACTION: Annotated[float, Limits(0.0, 0.9)] = 0.1  # of the groups of clips, held out by SPLIT_SEED
     SPLIT_SEED: Whole = 0  # which groups are held out; apart from SEED, so that runs compare
     SPLIT_FILE: str = ""  # JSON with "held_out": names of groups; decides instead of the two above

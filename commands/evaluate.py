@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     data = load_dataset(config, verify=args.verify)
     tell(loaded)
     for problem in data.problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(f"left out: {problem.text}", file=sys.stderr)
     default = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / f"evaluation_step{loaded.step:06d}"
     folder = Path(args.output) if args.output else default
     words = ["python", "main.py", *args.typed]  # what makes this evaluation again

@@ -95,17 +95,6 @@ def resize_and_crop(frames: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(np.ascontiguousarray(f)).resize((size, size), kernel)) for f in square])
 
 
-def fit_clip(frames: np.ndarray, *, num_frames: int, image_size: int) -> np.ndarray:
-    """(F, H, W, 3) uint8 of any size -> the clip that is trained on: ``frame_indices``, then ``resize_and_crop``.
-
-    The result is (num_frames, image_size, image_size, 3) uint8.
-
-    Raises:
-        VideoError: as these two.
-    """
-    return resize_and_crop(frames[frame_indices(len(frames), num_frames)], image_size)
-
-
 def check_frames(frames: np.ndarray) -> None:
     """Raises:
     VideoError: not (F, H, W, 3) uint8, or empty.

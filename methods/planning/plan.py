@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Config
-from dataset import copies_among, list_pairs
+from dataset import copies_among
 from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
 from methods.planning.seconds import Speed, measure_speed
 from methods.sampling.loading import default_batch_size
@@ -15,6 +15,7 @@ from methods.training.report import NUM_RANKED
 from models.encoder_files import EncoderShape, encoder_shape
 from models.text_encoder import memory_bytes
 from utils import runtime
+from utils.layouts.registry import read_listing
 from utils.split import split
 
 ASSUMED_WIDTH = 768  # channels of DistilBERT, BERT and most of their family
@@ -122,13 +123,14 @@ def _try_levers(plan: Plan, sizes: dict[str, int]) -> list[tuple[dict[str, objec
 
 
 def num_training_clips(config: Config) -> int:
-    """By the names of the files alone; 0 if there are none.
+    """By what is listed alone; 0 if there is none.
 
     Raises:
-        UserError: the split does not fit them.
+        UserError: the list is broken, or the split does not fit it.
     """
     folder = Path(config.DATA_DIR)
-    names = [row.name for row in list_pairs(folder)[0]] if folder.is_dir() else []
+    rows = read_listing(folder, config.DATA_FORMAT)[1].rows if folder.is_dir() else []
+    names = [row.name for row in rows]
     return len(split(config, names, copies=copies_among(folder, names))[0]) if names else 0
 
 

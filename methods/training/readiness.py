@@ -82,8 +82,9 @@ def read_clips(config: Config) -> tuple[TextToSignDataset, list[int]]:
     """
     data = load_dataset(dataclasses.replace(config, CACHE_DIR=""))  # it writes no file
     if data.problems:
+        found = _some([problem.text for problem in data.problems])
         raise CheckError(
-            f"DATA_DIR={config.DATA_DIR}: {len(data.problems)} unusable, wanted none: {_some(data.problems)}. "
+            f"DATA_DIR={config.DATA_DIR}: {len(data.problems)} unusable, wanted none: {found}. "
             "Mend or remove what is named (training itself would name it and leave it out)."
         )
     return data, split(config, data.names, copies=data.copies)[0]

@@ -11,6 +11,8 @@ from dataset import TextToSignDataset
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints import listing as checkpoint_list
 
+MAX_REMARKS = 10  # on clips in use, that are printed
+
 
 def read_state(config: Config, resume: Path | None) -> dict[str, object] | None:
     """The checkpoint to go on from; neither it nor a fresh start may overwrite newer work of the experiment.
@@ -42,9 +44,13 @@ def read_state(config: Config, resume: Path | None) -> dict[str, object] | None:
 
 
 def print_data(data: TextToSignDataset) -> None:
-    """Every file that was left out, and what is there, on stderr."""
+    """Every file that was left out, some remarks, and what is there, on stderr."""
     for problem in data.problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(f"left out: {problem.text}", file=sys.stderr)
+    for remark in data.remarks[:MAX_REMARKS]:
+        print(f"note: {remark}", file=sys.stderr)
+    if len(data.remarks) > MAX_REMARKS:
+        print(f"note: and {len(data.remarks) - MAX_REMARKS} more such notes", file=sys.stderr)
     left_out = f", {len(data.problems)} left out" if data.problems else ""
     print(f"data: {len(data)} clips with {len(set(data.texts))} captions in {data.folder}{left_out}", file=sys.stderr)
 

@@ -65,7 +65,7 @@ MISTAKES: dict[str, tuple[Arguments, str]] = {
     "outside limits": (on_debug("train", "--set", "BATCH_SIZE=0"), "outside its limits; wanted >= 1"),
     "unknown preset": (lambda here, ckpt: ["config", "--preset", "debgu"], "Did you mean debug?"),
     "missing folder": (on_debug("train", "--set", "DATA_DIR=nowhere"), "DATA_DIR=nowhere is no folder"),
-    "empty folder": (on_debug("train", "--set", "DATA_DIR=."), "holds no usable clip. It is empty of GIF files."),
+    "empty folder": (on_debug("train", "--set", "DATA_DIR=."), "holds no usable clip. It is empty of clips."),
     "nothing to resume": (on_debug("train", "--resume"), "latest_checkpoint.pt does not exist"),
     "missing checkpoint": (
         lambda here, ckpt: ["sample", "--text", "a", "--checkpoint", "none.pt"],

@@ -144,7 +144,7 @@ def test_the_clip_is_shortened_to_three_frames_or_three_tubelets(
         ({"BATCHSIZE": 2}, 1, "no setting 'BATCHSIZE'. Did you mean BATCH_SIZE?"),
         ({"NUM_FRAMES": 1}, 1, "NUM_FRAMES=1 is outside its limits"),
         ({"MIXED_PRECISION": "fp16"}, 1, "fp16 needs a GPU"),
-        ({"DATA_DIR": "nowhere"}, 2, "DATA_DIR=nowhere is no folder. Put NAME.gif"),
+        ({"DATA_DIR": "nowhere"}, 2, "DATA_DIR=nowhere is no folder. Put NAME.mp4"),
         ({"TEXT_ENCODER": "package:none"}, 3, "no installed package of that name carries a model"),
         ({"TINYFUSION_INIT": "pretrained", "TINYFUSION_CHECKPOINT": "none.pt"}, 5, "none.pt does not exist"),
         ({"TINYFUSION_FREEZE_BACKBONE": True}, 5, "random blocks would be frozen"),
@@ -164,7 +164,7 @@ def test_a_broken_clip_and_a_missing_caption_are_named_with_reason_and_cure(tmp_
     (folder / "signer1__clip1.gif").write_bytes(b"GIF89a and no more")
     line = failure(command_settings(tmp_path, folder), capsys)
     assert line.startswith(f"[2/{NUM_CHECKS}] ") and "2 unusable" in line and "Mend or remove" in line
-    assert "signer0__clip0.gif: no caption; wanted signer0__clip0.txt" in line
+    assert "signer0__clip0.gif: no text; it is not listed" in line
     assert "signer1__clip1.gif" in line.replace("signer0__clip0.gif", "")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dataset import TextToSignDataset
 from tests.conftest import moving_square, write_clips_folder, write_pair
-from utils.clip_cache import INDEX
+from utils.reading.clip_cache import INDEX
 
 NUM_CLIPS = 9  # eight, and one that is too short
 VALUE_BYTES = 4 * 16 * 16 * 3 + 4  # pixels, checksum

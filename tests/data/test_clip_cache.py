@@ -1,4 +1,4 @@
-"""utils/clip_cache.py through the dataset: whatever changes, what is read through the cache is what the files say."""
+"""clip_cache.py through the dataset: whatever changes, what is read through the cache is what the files say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import PIL
 import pytest
 
-import utils.clip_cache as clip_cache
 from dataset import TextToSignDataset
 from tests.conftest import moving_square, write_clips_folder, write_pair
 from tests.data.scene import (
@@ -23,6 +22,7 @@ from tests.data.scene import (
     count_decoding,
     make_scene,
 )
+from utils.reading import clip_cache
 from utils.video import VideoError
 
 
@@ -198,7 +198,7 @@ def test_a_second_start_reads_none_of_the_clips_and_captions(scene: Scene) -> No
     garbage(scene)
     found = content(scene.read())
     (problem,) = found["wrong"][0]
-    assert "broken.gif" in problem  # what could not be used is looked at again
+    assert "broken.gif" in problem.text  # what could not be used is looked at again
     assert {**found, "wrong": []} == {**before, "wrong": []}
 
 
@@ -253,7 +253,7 @@ def test_a_clip_of_one_frame_is_named_whatever_the_cache_holds(scene: Scene) -> 
     write("signer0__clip0", 0, 1)(scene)
     for _ in range(2):
         data = scene.read()
-        assert any("one frame; wanted a clip of at least 2" in problem for problem in data.problems)
+        assert any("one frame; wanted a clip of at least 2" in problem.text for problem in data.problems)
         assert content(data) == content(scene.read(cached=False))
 
 

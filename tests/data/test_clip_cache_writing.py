@@ -1,4 +1,4 @@
-"""utils/clip_cache.py while it writes: starts that end too early, starts at the same time, disks that refuse."""
+"""clip_cache.py while it writes: starts that end too early, starts at the same time, disks that refuse."""
 
 from __future__ import annotations
 
@@ -83,6 +83,7 @@ def read_and_die(scene: Scene, after: int) -> None:
 
 
 def test_what_a_killed_process_decoded_is_not_decoded_again(cold: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # so that no other thread is at its clip
     process = multiprocessing.get_context("fork").Process(target=read_and_die, args=(cold, 5))
     process.start()
     process.join(60)

@@ -10,9 +10,10 @@ import torch
 
 import dataset
 from config import UserError, make_config
-from dataset import MAX_CAPTION_BYTES, DatasetError, TextToSignDataset, data_identity, read_caption
+from dataset import DatasetError, TextToSignDataset, data_identity
 from tests.conftest import CAPTIONS, moving_square, write_pair
 from utils.fingerspelling.folder import MANIFEST
+from utils.layouts.pairs import MAX_BYTES
 from utils.split import epoch_order, split, split_indices
 
 
@@ -63,9 +64,8 @@ def test_a_name_with_dots_keeps_them(tmp_path: Path) -> None:
     ids=["bom", "lines", "nbsp"],
 )
 def test_captions_lose_byte_order_marks_and_spare_white_space(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(content)
-    assert read_caption(path) == "hello you"
+    write_pair(tmp_path, "a", moving_square(0), "").with_suffix(".txt").write_bytes(content)
+    assert read(tmp_path).texts == ["hello you"]
 
 
 def test_a_longer_clip_is_thinned_evenly_and_a_shorter_one_repeated(tmp_path: Path) -> None:
@@ -104,10 +104,8 @@ def break_pair(folder: Path, fault: str) -> None:
         gif.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     elif fault == "one frame":
         write_pair(folder, "bad", moving_square(1)[:1], "text")
-    elif fault == "not utf-8":
-        gif.with_suffix(".txt").write_bytes("gr\u00fc\u00df".encode("latin-1"))
     elif fault == "huge caption":
-        gif.with_suffix(".txt").write_text("x" * (MAX_CAPTION_BYTES + 1))
+        gif.with_suffix(".txt").write_text("x" * (MAX_BYTES + 1))
     elif fault == "a caption of 1 MB":
         gif.with_suffix(".txt").write_text("x " * 500_000)
     elif fault == "a caption without end":
@@ -119,17 +117,16 @@ def break_pair(folder: Path, fault: str) -> None:
 
 
 BAD = [
-    ("no caption", "bad.gif: no caption; wanted bad.txt beside it"),
-    ("no clip", "bad.txt: no clip; wanted bad.gif beside it"),
-    ("empty caption", "bad.txt: empty caption"),
-    ("zero bytes", "bad.gif is empty (0 bytes)"),
+    ("no caption", "bad.gif: no text; it is not listed"),
+    ("no clip", "bad.txt: no clip; wanted bad.mp4"),
+    ("empty caption", "bad.gif has an empty text"),
+    ("zero bytes", "bad.gif: empty, 0 bytes"),
     ("truncated", "bad.gif was cut short"),
-    ("no gif", "bad.gif begins with"),
+    ("no gif", "bad.gif: cut short after 108"),
     ("one frame", "bad.gif: one frame; wanted a clip of at least 2"),
-    ("not utf-8", "bad.txt: byte 2 is not UTF-8"),
-    ("huge caption", "bad.txt: 10,001 bytes; wanted a caption of at most 10,000"),
-    ("a caption of 1 MB", "bad.txt: 1,000,000 bytes; wanted a caption of at most 10,000"),
-    ("a caption without end", "bad.txt is no plain file; wanted a text file"),
+    ("huge caption", "bad.txt has 10,001 bytes; wanted at most 10,000"),
+    ("a caption of 1 MB", "bad.txt has 1,000,000 bytes; wanted at most 10,000"),
+    ("a caption without end", "bad.gif: no text; it is not listed"),
     ("dangling caption", "bad.txt cannot be read: No such file"),
 ]
 
@@ -140,7 +137,7 @@ def test_a_bad_file_is_named_with_its_reason_and_the_rest_is_used(tmp_path: Path
     break_pair(tmp_path, fault)
     data = read(tmp_path)
     assert data.names == ["good"]
-    assert len(data.problems) == 1 and reason in data.problems[0] and str(tmp_path) in data.problems[0]
+    assert len(data.problems) == 1 and reason in data.problems[0].text and str(tmp_path) in data.problems[0].text
 
 
 @pytest.mark.parametrize(("fault", "reason"), BAD)
@@ -152,18 +149,24 @@ def test_with_no_usable_clip_left_the_first_reason_is_the_error(tmp_path: Path, 
     assert "holds no usable clip" in message and reason in message and "\n" not in message
 
 
+def test_a_caption_that_is_no_utf_8_is_read_as_cp1252_and_that_is_said(tmp_path: Path) -> None:
+    write_pair(tmp_path, "greet", moving_square(0), "").with_suffix(".txt").write_bytes("grüß".encode("cp1252"))
+    for _ in range(2):  # the cache tells it again
+        data = TextToSignDataset(tmp_path, num_frames=4, image_size=16, cache_dir=tmp_path / "cache")
+        assert data.texts == ["grüß"] and "greet.txt: byte 2 is no UTF-8" in data.remarks[0]
+
+
 def test_two_clips_that_differ_only_in_the_case_of_the_suffix_do_not_vanish(tmp_path: Path) -> None:
     write_pair(tmp_path, "twice", moving_square(0), "one")
     (tmp_path / "twice.GIF").write_bytes((tmp_path / "twice.gif").read_bytes())
     if len(list(tmp_path.iterdir())) < 3:
         pytest.xfail("this file system does not tell them apart")
-    assert read(tmp_path).problems == [
-        f"{tmp_path}/twice.gif: twice.GIF beside it has the same name; wanted one of them"
-    ]
+    with pytest.raises(DatasetError, match="twice.txt: it belongs to twice.GIF and twice.gif; wanted one"):
+        read(tmp_path)
 
 
 def test_a_missing_folder_and_an_empty_one_say_what_to_do(tmp_path: Path) -> None:
-    for folder, found in ((tmp_path / "none", "is no folder"), (tmp_path, "It is empty of GIF files")):
+    for folder, found in ((tmp_path / "none", "is no folder"), (tmp_path, "It is empty of clips")):
         with pytest.raises(DatasetError, match=found) as caught:
             read(folder)
         assert "python main.py prepare-data" in str(caught.value) and isinstance(caught.value, UserError)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from config import Config, UserError, make_config
-from dataset import list_pairs, load_dataset
+from dataset import load_dataset
 from main import main
 from methods.planning.memory import Place, plan_sampling, plan_training
 from methods.planning.plan import (
@@ -25,6 +25,7 @@ from models.text_encoder import MEMORY_BYTES, TextEncoder, memory_bytes
 from presets import PACKAGED_ENCODER
 from tests.conftest import command_settings
 from utils import runtime
+from utils.layouts.registry import read_listing
 
 GIB = 2**30
 ABSENT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
@@ -116,7 +117,7 @@ def test_the_encoders_shape_is_that_of_the_loaded_encoder(encoder: TextEncoder) 
 
 def test_names_are_those_of_the_dataset(debug_config: Callable[..., Config], clips_folder: Path) -> None:
     config = debug_config()
-    assert [row.name for row in list_pairs(clips_folder)[0]] == load_dataset(config).names
+    assert [row.name for row in read_listing(clips_folder)[1].rows] == load_dataset(config).names
     assert num_training_clips(config) == 8
     assert num_training_clips(debug_config(VALIDATION_FRACTION=0.5)) == 4
     with pytest.raises(UserError, match="none.json cannot be read"):

@@ -28,7 +28,7 @@ def test_a_header_that_counts_too_many_frames_is_not_asked(tmp_path: Path) -> No
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames == 120
     found = read(path)
-    assert found.num_source == 12 and numbers(found.frames) == list(range(12))
+    assert found.facts.num_source == 12 and numbers(found.frames) == list(range(12))
 
 
 def test_an_edit_list_shows_its_part_alone(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_an_edit_list_shows_its_part_alone(tmp_path: Path) -> None:
     struct.pack_into(">Ii", data, at, 700, round(Fraction(1, 10) / base))
     path.write_bytes(data)
     found = read(path, 7)
-    assert numbers(found.frames) == [1, 2, 3, 4, 5, 6, 7] and found.seconds == pytest.approx(0.7)
+    assert numbers(found.frames) == [1, 2, 3, 4, 5, 6, 7] and found.facts.seconds == pytest.approx(0.7)
 
 
 def test_a_webm_that_claims_1000_frames_a_second_goes_by_its_own_timestamps(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_webm_that_claims_1000_frames_a_second_goes_by_its_own_timestamps(tmp_
     with av.open(str(path)) as container:
         assert container.streams.video[0].average_rate == 1000
     found = read(path)
-    assert found.frames_per_second == pytest.approx(10) and found.remarks == []
+    assert found.facts.frames_per_second == pytest.approx(10) and found.facts.remarks == []
     assert np.abs(np.subtract(numbers(found.frames), range(12))).max() <= 1  # starved of bits by that rate
 
 
@@ -67,5 +67,5 @@ def test_20_000_frames_are_no_more_than_the_ones_that_are_kept(tmp_path: Path) -
             packet.pts = packet.dts = 40 * index
             container.mux(packet)
     found = read(path, 16)
-    assert (found.num_source, len(found.frames)) == (20_000, 16)
-    assert read(path, 4, start=790.0).num_source == 250
+    assert (found.facts.num_source, len(found.frames)) == (20_000, 16)
+    assert read(path, 4, start=790.0).facts.num_source == 250

@@ -31,8 +31,8 @@ class Source(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def pictures(self, indices: list[int], *, side: int) -> Iterator[Picture]:
-        """The frames ``indices`` (rising) of the timeline, the shorter side at ``side`` px.
+    def pictures(self, indices: list[int], *, side: int, square: bool = False) -> Iterator[Picture]:
+        """The frames ``indices`` (rising) of the timeline, the shorter side at ``side`` px; ``square``: their middle.
 
         Raises:
             VideoError: one of them cannot be decoded.
@@ -43,6 +43,13 @@ def fit(width: int, height: int, side: int) -> tuple[int, int]:
     """(width, height) with the shorter one at ``side``, in the same proportion."""
     scale = side / min(width, height)
     return max(side, round(width * scale)), max(side, round(height * scale))
+
+
+def middle(width: int, height: int) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the square in the middle."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
 
 
 def on_white(pixels: np.ndarray) -> np.ndarray:

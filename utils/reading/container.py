@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.reading.clip import Picture, fit, on_white
+from utils.reading.clip import Picture, fit, middle, on_white
 from utils.reading.timeline import Timeline, timeline_of
 from utils.reading.whole import check_whole
 from utils.video import VideoError
@@ -62,8 +62,8 @@ class Container:
             self._container.close()
         self._file.close()
 
-    def pictures(self, indices: list[int], *, side: int) -> Iterator[Picture]:
-        """The frames ``indices`` (rising) of the timeline, each with its shorter side at ``side`` px.
+    def pictures(self, indices: list[int], *, side: int, square: bool = False) -> Iterator[Picture]:
+        """As ``Source`` has it.
 
         Raises:
             VideoError: damaged before the last of them.
@@ -74,6 +74,9 @@ class Container:
             if self._key_before(moment) > at:  # else it is nearer to go on
                 frames = self._decode(moment)
             picture = self._upright(self._frame_at(frames, moment), side)
+            if square:
+                left, top, right, bottom = middle(*picture.pixels.shape[1::-1])
+                picture = picture._replace(pixels=picture.pixels[top:bottom, left:right])
             at = moment
             yield from (picture for _ in group)
 

@@ -23,16 +23,22 @@ from utils.video import VideoError
 ANIMATIONS = (".gif", ".webp", ".png", ".apng")
 
 
-class ReadClip(NamedTuple):
-    """``frames`` (F, size, size, 3) uint8; the rest is of the file, its window alone where it has one."""
+class Facts(NamedTuple):
+    """Of a clip's file, its row's window alone where it has one; plain JSON types."""
 
-    frames: np.ndarray
     num_source: int  # frames in the window
     seconds: float
     frames_per_second: float
     size: tuple[int, int]  # px, width and height as shown
     rotation: int  # degrees, applied
     remarks: list[str]
+
+
+class ReadClip(NamedTuple):
+    """``frames`` (F, size, size, 3) uint8, and what they were taken from."""
+
+    frames: np.ndarray
+    facts: Facts
 
 
 def open_source(row: Row) -> Source:
@@ -81,11 +87,12 @@ def read_clip(row: Row, *, num_frames: int, image_size: int, rate: float | None 
             moments = even_moments(left, right, num_frames)
         else:
             moments = spaced_moments(left, right, num_frames, rate=rate, place=place)
-        pictures = list(source.pictures(timeline.shown_at(moments).tolist(), side=image_size))
+        pictures = list(source.pictures(timeline.shown_at(moments).tolist(), side=image_size, square=True))
         remarks = [*source.remarks, *_remarks(row, timeline.frames_per_second, right - left, num_frames, rate)]
-    frames = np.stack([_middle(picture.pixels, image_size) for picture in pictures])
+    frames = np.stack([picture.pixels for picture in pictures])
     first = pictures[0]
-    return ReadClip(frames, inside, right - left, timeline.frames_per_second, first.size, first.rotation, remarks)
+    facts = Facts(inside, right - left, timeline.frames_per_second, first.size, first.rotation, remarks)
+    return ReadClip(frames, facts)
 
 
 def read_frames(path: Path) -> np.ndarray:
@@ -102,11 +109,6 @@ def read_frames(path: Path) -> np.ndarray:
     if len({pixels.shape for pixels in frames}) > 1:
         raise VideoError(f"{path}: its frames are not of one size; wanted a clip")
     return np.stack(frames)
-
-
-def _middle(pixels: np.ndarray, side: int) -> np.ndarray:
-    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-    return pixels[top : top + side, left : left + side]
 
 
 def _remarks(row: Row, fps: float, seconds: float, num_frames: int, rate: float | None) -> list[str]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from utils.gif import scan
+from utils.gif import DAMAGED, scan
 from utils.layouts.listing import FRAME_SUFFIXES
-from utils.reading.clip import Picture, fit, on_white
+from utils.reading.clip import Picture, fit, middle
 from utils.reading.timeline import timeline_of
 from utils.reading.whole import check_whole
 from utils.video import VideoError
 
-DAMAGED = (OSError, EOFError, SyntaxError, ValueError, IndexError, struct.error)  # what Pillow raises on a bad file
 ASSUMED_DELAY = 100  # ms of a frame that gives none, as browsers have it
 SHORTEST_DELAY = 20  # ms; browsers show shorter ones for ASSUMED_DELAY
 MAX_PIXELS = 2**26  # of one frame, 8192 x 8192
@@ -34,12 +32,15 @@ class Animation:
         try:
             with open(self.path, "rb") as file:
                 check_whole(self.path, file)
+                is_gif = file.read(4) == b"GIF8"
+            outline = scan(self.path, self.path.read_bytes()) if is_gif else None  # it is whole, known without decoding
             self._image = Image.open(self.path)
             width, height = self._image.size
             if width * height > MAX_PIXELS:
                 raise ValueError(f"{width}x{height} px; wanted at most {MAX_PIXELS:,} pixels")
+            self._canvas = (outline.width, outline.height) if outline else (width, height)
             starts, at = [], 0
-            for delay in self._delays():
+            for delay in outline.delays if outline else self._delays():
                 starts.append(at / 1000)
                 at += delay if delay >= SHORTEST_DELAY else ASSUMED_DELAY
         except DAMAGED as error:
@@ -52,10 +53,7 @@ class Animation:
         return self
 
     def _delays(self) -> Iterator[int]:
-        """Milliseconds of each frame. Those of a GIF, and that it ends, are known without decoding."""
-        if self._image.format == "GIF":
-            yield from scan(self.path, self.path.read_bytes()).delays
-            return
+        """Milliseconds of each frame, 0 where it gives none."""
         for index in range(getattr(self._image, "n_frames", 1)):
             self._image.seek(index)
             if self._image.format == "WEBP":
@@ -66,12 +64,12 @@ class Animation:
         if hasattr(self, "_image"):
             self._image.close()
 
-    def pictures(self, indices: list[int], *, side: int) -> Iterator[Picture]:
+    def pictures(self, indices: list[int], *, side: int, square: bool = False) -> Iterator[Picture]:
         """As ``Source`` has it."""
         for index in indices:
             try:
                 self._image.seek(index)
-                yield _picture(self._image, side)
+                yield _picture(self._image.convert("RGBA").crop((0, 0, *self._canvas)), side, square=square)
             except DAMAGED as error:
                 raise VideoError(f"{self.path}: frame {index + 1} cannot be decoded ({error})") from error
 
@@ -108,13 +106,13 @@ class FrameFolder:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def pictures(self, indices: list[int], *, side: int) -> Iterator[Picture]:
+    def pictures(self, indices: list[int], *, side: int, square: bool = False) -> Iterator[Picture]:
         """As ``Source`` has it."""
         for index in indices:
             path = self._frames[index]
             try:
                 with Image.open(path) as image:
-                    yield _picture(ImageOps.exif_transpose(image), side, stretch=self._stretch)
+                    yield _picture(ImageOps.exif_transpose(image), side, square=square, stretch=self._stretch)
             except DAMAGED as error:
                 raise VideoError(f"{path}: cannot be decoded ({error})") from error
 
@@ -125,11 +123,16 @@ def _number(path: Path) -> int:
     return int(found[-1]) if found else 0
 
 
-def _picture(image: Image.Image, side: int, *, stretch: float = 1.0) -> Picture:
-    size = (image.width, round(image.height * stretch))
-    wanted = fit(*size, side)
+def _picture(image: Image.Image, side: int, *, square: bool, stretch: float = 1.0) -> Picture:
+    """Cut before it is scaled, so that nothing beyond the ``square`` shows in its edge."""
+    size = shown = (image.width, round(image.height * stretch))
+    if square:
+        left, top, right, bottom = middle(*size)
+        image = image.crop((left, round(top / stretch), right, round(bottom / stretch)))
+        shown = (right - left, bottom - top)
+    if image.mode != "RGB":
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    wanted = fit(*shown, side)
     kernel = Image.Resampling.LANCZOS if min(size) > side else Image.Resampling.BICUBIC
-    pixels = on_white(np.asarray(image.convert("RGBA")))
-    if wanted != (image.width, image.height):
-        pixels = np.asarray(Image.fromarray(pixels).resize(wanted, kernel))
-    return Picture(pixels, size)
+    return Picture(np.asarray(image if wanted == image.size else image.resize(wanted, kernel)), size)
