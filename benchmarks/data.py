@@ -22,7 +22,7 @@ from benchmarks.machine import write_result
 from config import make_config
 from dataset import TextToSignDataset
 from methods.trainer import Trainer
-from utils.gif import write_gif
+from utils.writing import write_clip
 
 FRAMES, SIZE = 16, 64
 BATCHES = (1, 4, 32)
@@ -40,7 +40,7 @@ def write_clips(folder: Path, num_clips: int) -> None:
             distance = np.hypot(y - start[0] - frame * speed[0], x - start[1] - frame * speed[1])
             shade = np.where(distance < 12, 12 - distance // 2, (x + y) // 32)
             frames[frame] = shade[..., None] * colour // 16
-        write_gif(folder / f"{number:05d}.gif", frames, fps=8)
+        write_clip(folder / f"{number:05d}.gif", frames, fps=8)
         (folder / f"{number:05d}.txt").write_text(f"clip {number}")
 
 

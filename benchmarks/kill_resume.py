@@ -38,7 +38,7 @@ from benchmarks.machine import write_result
 from config import Config, make_config
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.file import latest_path
-from utils.gif import write_gif
+from utils.writing import write_clip
 
 ROOT = Path(__file__).parent.parent
 STATE = ("epoch", "batch", "step", "skipped_steps", "model", "ema", "optimizer", "scaler")
@@ -107,7 +107,7 @@ def write_clips(folder: Path) -> Path:
     draw = np.random.default_rng(0)
     for number in range(8):
         blocks = draw.integers(0, 256, (4, 4, 4, 3), dtype=np.uint8)
-        write_gif(folder / f"clip{number}.gif", blocks.repeat(4, 1).repeat(4, 2), fps=8)
+        write_clip(folder / f"clip{number}.gif", blocks.repeat(4, 1).repeat(4, 2), fps=8)
         (folder / f"clip{number}.txt").write_text(f"sign number {number}\n")
     return folder
 

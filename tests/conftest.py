@@ -16,7 +16,7 @@ import torch
 from config import Config, make_config
 from models.text_encoder import TextEncoder
 from presets import PACKAGED_ENCODER
-from utils.gif import write_gif
+from utils.writing import write_clip
 
 CAPTIONS = ("hello", "thank you", "yes", "no", "good morning", "please help me", "where is the station", "water")
 COLOURS = (
@@ -44,7 +44,7 @@ def moving_square(index: int, *, num_frames: int = 4, side: int = 16) -> np.ndar
 def write_pair(folder: Path, name: str, frames: np.ndarray, caption: str) -> Path:
     """NAME.gif and NAME.txt below ``folder``; returns the GIF's path."""
     gif = folder / f"{name}.gif"
-    write_gif(gif, frames, fps=8)
+    write_clip(gif, frames, fps=8)
     gif.with_suffix(".txt").write_text(caption + "\n", encoding="utf-8")
     return gif
 

@@ -17,8 +17,7 @@ from PIL import Image
 from PIL.GifImagePlugin import getdata
 
 from config import MAX_SIDE
-from utils.files import write_file
-from utils.video import VideoError, check_frames
+from utils.video import VideoError
 
 MAX_FRAMES = 10_000
 MAX_PIXELS = 2**28  # of all frames together: 0.8 GB as RGB
@@ -91,36 +90,19 @@ def read_bytes(path: Path, *, most: int = -1) -> bytes:
 # ---- Writing --------------------------------------------------------------------------------------------------------
 
 
-def write_gif(path: Path, frames: np.ndarray, *, fps: float, comment: str = "") -> None:
-    """``encode_gif`` into a file that appears whole or not at all.
-
-    Raises:
-        VideoError: as ``encode_gif``.
-        FileError: the disk refuses.
-    """
-    write_file(path, encode_gif(frames, fps=fps, comment=comment))
-
-
-def encode_gif(frames: np.ndarray, *, fps: float, comment: str = "") -> bytes:
+def encode_gif(frames: np.ndarray, fps: float, comment: str = "") -> list[bytes]:
     """(F, H, W, 3) uint8 -> a GIF of exactly F opaque frames that loops for ever; the same bytes every time.
 
     Each frame has a palette of its own: exact up to 256 colours, fitted beyond. Delays lie on the format's 10 ms grid,
     their sum within 5 ms of F / fps seconds.
-
-    Raises:
-        VideoError: other frames, ``fps`` outside 1-50, or a side above 4,096 px.
     """
-    check_frames(frames)
     num_frames, height, width = frames.shape[:3]
-    if not 1 <= fps <= MAX_FPS:
-        raise VideoError(f"The clip asks for {fps:g} frames per second; wanted 1 to {MAX_FPS}.")
-    check_extent("The clip", num_frames, height, width)
     parts = [b"GIF89a", struct.pack("<HHBBB", width, height, 0x70, 0, 0), b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"]
     if comment:
         parts.append(b"\x21\xfe" + sub_blocks(comment.encode("utf-8")))
     for frame, delay in zip(frames, frame_delays(num_frames, fps=fps), strict=True):
         parts += getdata(_index_colours(frame), duration=delay, disposal=1, include_color_table=True)  # 1: stays
-    return b"".join(parts) + b"\x3b"
+    return [b"".join(parts) + b"\x3b"]
 
 
 def frame_delays(num_frames: int, *, fps: float) -> list[int]:

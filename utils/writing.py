@@ -276,12 +276,8 @@ def _unreadable(path: Path, error: Exception) -> VideoError:
 # ---- All forms ------------------------------------------------------------------------------------------------------
 
 
-def _encode_gif(frames: np.ndarray, fps: float, comment: str = "") -> list[bytes]:
-    return [encode_gif(frames, fps=fps, comment=comment)]
-
-
 FORMS = {
-    "gif": Form(".gif", "pillow", _encode_gif, read_gif_comment),
+    "gif": Form(".gif", "pillow", encode_gif, read_gif_comment),
     "mp4": Form(".mp4", "av", encode_mp4, _mp4_comment),
     "webp": Form(".webp", "pillow", encode_webp, _webp_comment),
     "frames": Form("", "pillow", encode_frames, _frames_comment),

@@ -28,8 +28,9 @@ from methods.sampling.provenance import Request, read
 from methods.sampling.queue import Queue, make_queue, work
 from tests.conftest import files_below, moving_square
 from utils.checkpoints import file as checkpoint
-from utils.gif import read_comment, read_gif, write_gif
+from utils.gif import read_comment, read_gif
 from utils.processes import World
+from utils.writing import write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ("yes", "where is the station now please", "thank you", "No!", "good morning", "water", "gr\u00fc\u00df dich")
@@ -229,9 +230,9 @@ OTHERS = {
     "empty": (lambda path: path.write_bytes(b""), "is empty (0 bytes); wanted a GIF"),
     "cut short": (lambda path: path.write_bytes(path.read_bytes()[:-9]), "was cut short after"),
     "no frame": (lambda path: path.write_bytes(bent(path.read_bytes())), "cannot be decoded"),
-    "no clip of ours": (lambda path: write_gif(path, moving_square(0), fps=8), "has no comment"),
+    "no clip of ours": (lambda path: write_clip(path, moving_square(0), fps=8), "has no comment"),
     "another size": (
-        lambda path: write_gif(path, moving_square(0, num_frames=3), fps=8, comment=read_comment(path)),
+        lambda path: write_clip(path, moving_square(0, num_frames=3), fps=8, comment=read_comment(path)),
         "has frames of shape (3, 16, 16, 3); wanted (4, 16, 16, 3).",
     ),
 }

@@ -13,6 +13,7 @@ from tests.data.pictures import gradient, noise
 from utils import gif
 from utils.files import FileError
 from utils.video import VideoError
+from utils.writing import write_clip
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -21,7 +22,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_sixteen_identical_frames_come_back_as_sixteen(tmp_path: Path):
     frames = np.repeat(gradient()[None], 16, axis=0)
-    gif.write_gif(tmp_path / "still.gif", frames, fps=8)
+    write_clip(tmp_path / "still.gif", frames, fps=8)
     assert gif.read_gif(tmp_path / "still.gif")[0].shape == (16, 64, 64, 3)
     with Image.open(tmp_path / "still.gif") as image:
         assert image.n_frames == 16 and image.info["loop"] == 0
@@ -31,13 +32,13 @@ def test_sixteen_identical_frames_come_back_as_sixteen(tmp_path: Path):
 def test_up_to_256_colours_a_frame_are_kept_exactly_and_each_frame_has_its_own(tmp_path: Path, num_colours: int):
     rng = np.random.default_rng(num_colours)
     frames = np.stack([noise(num_colours, 3, seed=i)[rng.integers(0, num_colours, (20, 31))] for i in range(5)])
-    gif.write_gif(tmp_path / "exact.gif", frames, fps=10)
+    write_clip(tmp_path / "exact.gif", frames, fps=10)
     np.testing.assert_array_equal(gif.read_gif(tmp_path / "exact.gif")[0], frames)
 
 
 def test_smooth_colour_keeps_35_decibels(tmp_path: Path):
     frames = np.stack([gradient(), gradient()[::-1], gradient()[:, ::-1]])
-    gif.write_gif(tmp_path / "smooth.gif", frames, fps=8)
+    write_clip(tmp_path / "smooth.gif", frames, fps=8)
     back = gif.read_gif(tmp_path / "smooth.gif")[0]
     assert min(psnr(a, b) for a, b in zip(back, frames, strict=True)) > 35.0
 
@@ -52,13 +53,13 @@ def test_delays_lie_on_the_grid_and_add_up_to_the_true_length(fps: int):
 
 
 def test_delays_are_written_to_the_file(tmp_path: Path):
-    gif.write_gif(tmp_path / "clip.gif", noise(4, 8, 8, 3), fps=8)
+    write_clip(tmp_path / "clip.gif", noise(4, 8, 8, 3), fps=8)
     assert gif.read_gif(tmp_path / "clip.gif")[1] == [120, 130, 120, 130]
 
 
 @pytest.mark.parametrize("comment", ["seed 42", "ä" * 400, "line one\nline two"])
 def test_a_comment_of_any_length_comes_back_through_pillow(tmp_path: Path, comment: str):
-    gif.write_gif(tmp_path / "clip.gif", noise(2, 8, 8, 3), fps=8, comment=comment)
+    write_clip(tmp_path / "clip.gif", noise(2, 8, 8, 3), fps=8, comment=comment)
     with Image.open(tmp_path / "clip.gif") as image:
         assert image.info["comment"].decode("utf-8") == comment
 
@@ -66,7 +67,7 @@ def test_a_comment_of_any_length_comes_back_through_pillow(tmp_path: Path, comme
 def test_the_same_frames_give_the_same_bytes_and_no_temporary_file_stays(tmp_path: Path):
     frames = np.stack([gradient(), noise(64, 64, 3)])
     for name in ("a.gif", "deeper/b.gif", "a.gif"):
-        gif.write_gif(tmp_path / name, frames, fps=8, comment="x")
+        write_clip(tmp_path / name, frames, fps=8, comment="x")
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "deeper/b.gif").read_bytes()
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.gif", "b.gif", "deeper"]
 
@@ -74,18 +75,18 @@ def test_the_same_frames_give_the_same_bytes_and_no_temporary_file_stays(tmp_pat
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
     (tmp_path / "folder.gif").mkdir()
     with pytest.raises(FileError, match="cannot be written"):
-        gif.write_gif(tmp_path / "folder.gif", noise(2, 8, 8, 3), fps=8)
+        write_clip(tmp_path / "folder.gif", noise(2, 8, 8, 3), fps=8)
     assert [p.name for p in tmp_path.iterdir()] == ["folder.gif"]
 
 
 @pytest.mark.parametrize("fps", [0, -1, 51])
 def test_frame_rates_that_players_cannot_show_are_refused(tmp_path: Path, fps: int):
     with pytest.raises(VideoError, match="wanted 1 to 50"):
-        gif.write_gif(tmp_path / "clip.gif", noise(2, 8, 8, 3), fps=fps)
+        write_clip(tmp_path / "clip.gif", noise(2, 8, 8, 3), fps=fps)
 
 
 def test_a_file_cut_anywhere_is_an_error_and_never_a_shorter_clip(tmp_path: Path):
-    gif.write_gif(tmp_path / "whole.gif", noise(5, 12, 12, 3), fps=8, comment="c")
+    write_clip(tmp_path / "whole.gif", noise(5, 12, 12, 3), fps=8, comment="c")
     data = (tmp_path / "whole.gif").read_bytes()
     for length in {*range(0, 1000, 37), *range(0, len(data), 97), len(data) - 1}:
         (tmp_path / "cut.gif").write_bytes(data[:length])
@@ -94,7 +95,7 @@ def test_a_file_cut_anywhere_is_an_error_and_never_a_shorter_clip(tmp_path: Path
 
 
 def test_pixels_that_end_early_inside_whole_blocks_are_an_error(tmp_path: Path):
-    gif.write_gif(tmp_path / "whole.gif", noise(1, 40, 40, 3), fps=8)
+    write_clip(tmp_path / "whole.gif", noise(1, 40, 40, 3), fps=8)
     data = (tmp_path / "whole.gif").read_bytes()
     start = data.index(b",") + 10 + 768 + 1
     (tmp_path / "short.gif").write_bytes(data[: start + data[start] + 1] + b"\0;")

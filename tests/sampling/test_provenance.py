@@ -16,7 +16,6 @@ from tests.conftest import command_settings, moving_square
 from utils.checkpoints.file import CheckpointError, load
 from utils.checkpoints.listing import same_beside
 from utils.checkpoints.seal import LABEL
-from utils.gif import write_gif
 from utils.video import VideoError
 from utils.writing import FORMS, Form, read_comment, write_clip
 
@@ -31,7 +30,7 @@ FACTS = Provenance(
 
 
 def with_comment(folder: Path, comment: str) -> Path:
-    write_gif(folder / "clip.gif", moving_square(0), fps=8, comment=comment)
+    write_clip(folder / "clip.gif", moving_square(0), fps=8, comment=comment)
     return folder / "clip.gif"
 
 

@@ -20,7 +20,8 @@ from methods.sampling.provenance import Provenance, read
 from methods.sampling.reproduce import difference
 from tests.conftest import files_below, moving_square
 from utils.checkpoints import file as checkpoint
-from utils.gif import read_gif, write_gif
+from utils.gif import read_gif
+from utils.writing import write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ("yes", "where is the station now please", "thank you")
@@ -46,7 +47,7 @@ def clip(clips: list[Path], here: Path) -> Path:
 def rewritten(clip: Path, **values: object) -> Provenance:
     """Put other facts into the comment of ``clip``."""
     facts = replace(read(clip), **values)
-    write_gif(clip, read_gif(clip)[0], fps=8, comment=facts.to_json())
+    write_clip(clip, read_gif(clip)[0], fps=8, comment=facts.to_json())
     return facts
 
 
@@ -143,7 +144,7 @@ def test_other_pixels_are_counted_and_measured(clip: Path, capsys: pytest.Captur
     comment, frames = read(clip).to_json(), read_gif(clip)[0]
     frames[0, 0, 0] = frames[0, 0, 0] ^ 1
     frames[2, 5, 7, 1] ^= 8
-    write_gif(clip, frames, fps=8, comment=comment)
+    write_clip(clip, frames, fps=8, comment=comment)
     wanted = read_gif(clip)[0]
     assert main(["reproduce", str(clip)]) == 1
     found = read_gif(clip.with_name("clip_reproduced.gif"))[0]
@@ -177,7 +178,7 @@ def test_a_file_with_the_same_pixels_and_other_bytes_is_said_to_be_that(
 
 
 def test_a_comment_on_another_clip_is_found_out_by_its_size(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_gif(clip, np.zeros((2, 8, 12, 3), np.uint8), fps=8, comment=read(clip).to_json())
+    write_clip(clip, np.zeros((2, 8, 12, 3), np.uint8), fps=8, comment=read(clip).to_json())
     assert main(["reproduce", str(clip)]) == 1
     assert "in its shape: (4, 16, 16, 3), wanted (2, 8, 12, 3)" in capsys.readouterr().out
 
@@ -257,6 +258,6 @@ def test_a_file_that_claims_the_seal_is_read_and_refused(
 
 
 def test_a_comment_that_is_not_ours_is_a_users_error(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_gif(clip, moving_square(0), fps=8, comment=json.dumps({"prompt": "hello"}))
+    write_clip(clip, moving_square(0), fps=8, comment=json.dumps({"prompt": "hello"}))
     assert main(["reproduce", str(clip)]) == 2
     assert "has a comment that is not of Text2Sign's sampler" in capsys.readouterr().err

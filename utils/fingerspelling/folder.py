@@ -17,7 +17,7 @@ from tqdm import tqdm
 from utils.files import write_file
 from utils.fingerspelling.drawing import PoseError
 from utils.fingerspelling.variation import Variation, draw_variation
-from utils.gif import write_gif
+from utils.writing import write_clip
 
 MANIFEST = "fingerspelling.json"
 CLIPS_PER_PROCESS = 32  # fewer are done sooner than another process starts
@@ -132,7 +132,7 @@ def _render(pair: _Pair, *, draw: Callable[[Clip, Look, Variation], np.ndarray],
         return str(error)
     comment = f"{clip.caption}; spoken-to-signed (MIT), {', '.join(clip.sources)}"
     write_file(pair.gif.with_suffix(".txt"), f"{clip.caption}\n".encode())
-    write_gif(pair.gif, frames, fps=look.fps, comment=comment)
+    write_clip(pair.gif, frames, fps=look.fps, comment=comment)
     return None
 
 

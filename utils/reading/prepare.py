@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.files import write_file
-from utils.gif import read_comment, write_gif
+from utils.gif import read_comment
 from utils.layouts.listing import Row
 from utils.layouts.registry import read_listing
 from utils.reading.clip import Source
@@ -28,6 +28,7 @@ from utils.reading.reader import open_source, window_of
 from utils.reading.signer import Square, around, middle_square, signing_square, signing_time
 from utils.reading.timeline import even_moments
 from utils.video import VideoError, resize_and_crop
+from utils.writing import write_clip
 
 Item, Done = TypeVar("Item"), TypeVar("Done")
 
@@ -130,7 +131,7 @@ def _convert(pair: tuple[Row, Path], *, settings: Settings) -> tuple[str, list[s
             return "kept", []
         frames, fps, remarks = _frames(row, settings)
         write_file(caption, text)
-        write_gif(path, frames, fps=fps, comment=comment)
+        write_clip(path, frames, fps=fps, comment=comment)
         return "written", remarks
     except (VideoError, OSError) as error:
         return str(error), []
