@@ -1,4 +1,4 @@
-"""``prepare-data``: your own videos, or real fingerspelling, letters or spelled words, as GIF + TXT pairs."""
+"""``prepare-data``: your own videos, or real fingerspelling, letters or spelled words, as clips for training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from utils.captions import capital
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
-    command = add_command(commands, "prepare-data", run, "make GIF + TXT pairs of videos, or of fingerspelling")
+    command = add_command(commands, "prepare-data", run, "make clips for training, of videos or of fingerspelling")
     command.add_argument(
         "--videos", metavar="FOLDER",
         help="your own clips: MP4, MOV, MKV, WebM, AVI, GIF, WebP or folders of frames, with NAME.txt beside each,\n"
@@ -28,6 +28,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="of --videos: the square around all that moves in a clip (default); one square around all that moves in\n"
         "any, for clips of one camera, so that places stay comparable; or the middle of the picture",
     )  # fmt: skip
+    command.add_argument(
+        "--format",
+        choices=("mp4", "gif"),
+        default="mp4",
+        help="of --videos: what is written; default: mp4",
+    )
     command.add_argument("--keep_rest", action="store_true", help="of --videos: keep the rest at both ends")
     command.add_argument(
         "--languages", nargs="+", metavar="CODE", help="ISO 639-3 codes, for example: ase asq gsg; default: all"
@@ -75,21 +81,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare_videos(args: argparse.Namespace, config: Config) -> int:
-    """Write OUTPUT/NAME.gif with NAME.txt of every clip of a folder."""
+    """Write every clip of a folder, and the metadata.csv that lists them."""
     if args.languages or args.letters or args.words or args.copies:
         raise ConfigError("--videos takes neither --languages, --letters, --words nor --copies; leave them out.")
-    from utils.reading.prepare import HELD_OUT, Settings, prepare_videos
+    from utils.reading.prepare import Settings, prepare_videos
 
     output = Path(args.output)
     if output.is_dir() and Path(args.videos).is_dir() and output.samefile(args.videos):
         raise ConfigError(f"--output {output} is the folder of the videos; wanted another one.")
-    chosen = Settings(config.IMAGE_SIZE, crop=args.crop, trim=not args.keep_rest)
+    chosen = Settings(config.IMAGE_SIZE, form=args.format, crop=args.crop, trim=not args.keep_rest)
     report = prepare_videos(Path(args.videos), output, chosen, layout=args.layout)
     print(report)
     if not report.written and not report.kept:
         raise ConfigError(f"--videos {args.videos} holds no clip that can be used; each reason stands above.")
-    split = f" --set {shlex.quote(f'SPLIT_FILE={output / HELD_OUT}')}" if report.num_validation else ""
-    print(f"Next: python main.py train --set {shlex.quote(f'DATA_DIR={output}')}{split}")
+    print(f"Next: python main.py train --set {shlex.quote(f'DATA_DIR={output}')}")
     return 0
 
 

@@ -1,18 +1,20 @@
-"""utils/reading/prepare.py and ``prepare-data --videos``: films to pairs that training reads, none lost unsaid."""
+"""utils/reading/prepare.py and ``prepare-data --videos``: films to small clips with a table, none lost unsaid."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dataset import TextToSignDataset
 from main import main
 from tests.conftest import files_below
 from tests.reading.films import film, numbers
-from utils.gif import read_gif
-from utils.reading.prepare import MAX_FPS, Settings, prepare_videos
-from utils.split import split_by_file
+from utils.layouts.listing import Row
+from utils.layouts.registry import read_listing
+from utils.reading import prepare
+from utils.reading.prepare import Settings, names_of, prepare_videos
+from utils.reading.reader import open_source, read_clip
 
 PLAIN = Settings(32, crop="centre", trim=False)
 
@@ -31,18 +33,34 @@ def folder_of_films(folder: Path) -> Path:
     return folder
 
 
-def test_every_film_becomes_a_pair_or_a_line_and_the_numbers_add_up(tmp_path: Path) -> None:
+def rows_of(folder: Path) -> list[Row]:
+    """What a training finds in a prepared folder, which lists all that it holds."""
+    layout, listing = read_listing(folder)
+    assert layout == "table" and listing.problems == [] and listing.remarks == []
+    return listing.rows
+
+
+@pytest.mark.parametrize("form", ["mp4", "gif"])
+def test_every_film_becomes_a_clip_or_a_line_and_the_numbers_add_up(form: str, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    report = prepare_videos(folder_of_films(tmp_path / "in"), output, PLAIN)
-    assert sorted(report.written) == ["hello", "thank you"] and report.kept == []
+    report = prepare_videos(folder_of_films(tmp_path / "in"), output, replace(PLAIN, form=form))
+    assert report.written == [f"hello.{form}", f"thank you.{form}"] and report.kept == []
     assert len(report.written) + len(report.left_out) == report.num_listed == 4
     told = " ".join(report.left_out)
     assert "broken.mp4: cut short" in told and "lost.txt: no clip" in told
     assert len(report.unlisted) == 1 and "unlisted.webm" in report.unlisted[0]
-    frames, delays = read_gif(output / "hello.gif")
-    assert numbers(frames) == list(range(12)) and sum(delays) == 1200
-    data = TextToSignDataset(output, num_frames=4, image_size=32)
-    assert data.texts == ["hello", "thank you"] and data.problems == []
+    first, second = rows_of(output)
+    assert (first.text, second.text) == ("hello", "thank you")
+    found = read_clip(first, num_frames=12, image_size=32)
+    assert numbers(found.frames) == list(range(12)) and found.seconds == pytest.approx(1.2)
+
+
+def test_the_rate_is_kept_and_a_gif_is_thinned_to_what_it_can_show(tmp_path: Path) -> None:
+    source = table(tmp_path / "in", ["a.mp4,one,,,,"], rate=60)
+    for form, rate, number in (("mp4", 60, 12), ("gif", 50, 10)):
+        prepare_videos(source, tmp_path / form, replace(PLAIN, form=form))
+        found = read_clip(rows_of(tmp_path / form)[0], num_frames=4, image_size=32)
+        assert found.frames_per_second == pytest.approx(rate, rel=0.02) and found.num_source == number
 
 
 def test_running_again_keeps_what_is_there_and_makes_anew_what_changed(tmp_path: Path) -> None:
@@ -52,37 +70,68 @@ def test_running_again_keeps_what_is_there_and_makes_anew_what_changed(tmp_path:
     assert prepare_videos(source, output, PLAIN).written == [] and files_below(output) == before
     film(source / "hello.mp4", 6)
     (source / "thank you.txt").write_text("thanks")
-    (output / "hello.txt").unlink()
     report = prepare_videos(source, output, PLAIN)
-    assert sorted(report.written) == ["hello", "thank you"] and (output / "thank you.txt").read_text() == "thanks\n"
-    assert sorted(prepare_videos(source, output, Settings(16, crop="centre")).written) == ["hello", "thank you"]
+    assert (report.written, report.kept) == (["hello.mp4"], ["thank you.mp4"])
+    assert [row.text for row in rows_of(output)] == ["hello", "thanks"]
+    assert len(prepare_videos(source, output, replace(PLAIN, size=16)).written) == 2
 
 
-def table(folder: Path, rows: list[str]) -> Path:
+def test_an_interrupted_run_loses_nothing_that_it_wrote_and_lists_no_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = folder_of_films(tmp_path / "in"), tmp_path / "out"
+    write = prepare.write_clip
+
+    def interrupted(path: Path, *args: object, **how: object) -> None:
+        if path.stem == "thank you":
+            raise KeyboardInterrupt
+        write(path, *args, **how)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(prepare, "write_clip", interrupted)
+        prepare_videos(source, output, PLAIN)
+    assert list(files_below(output)) == ["hello.mp4"]
+    report = prepare_videos(source, output, PLAIN)
+    assert (report.written, report.kept) == (["thank you.mp4"], ["hello.mp4"])
+
+
+def table(folder: Path, rows: list[str], *, rate: int = 50) -> Path:
     folder.mkdir()
-    film(folder / "a.mp4", rate=50)
+    film(folder / "a.mp4", rate=rate)
     film(folder / "b.mp4")
     (folder / "metadata.csv").write_text("\n".join(["file_name,text,start,end,split,signer", *rows]) + "\n")
     return folder
 
 
-def test_official_splits_are_honoured(tmp_path: Path) -> None:
-    rows = ["a.mp4,one,0,0.12,train,s1", "a.mp4,two,0.12,,val,s1", "b.mp4,three,,,test,s1"]
-    output = tmp_path / "out"
-    report = prepare_videos(table(tmp_path / "in", rows), output, PLAIN)
-    assert (report.num_validation, report.num_test) == (1, 1)
-    assert [path.stem for path in (tmp_path / "out_test").glob("*.gif")] == ["b"]
-    data = TextToSignDataset(output, num_frames=4, image_size=32)
-    training, held_out = split_by_file(data.names, output / "held_out.json")
-    assert [data.texts[row] for row in training] == ["one"] and [data.texts[row] for row in held_out] == ["two"]
+def test_the_data_s_own_split_and_signers_stay_with_the_clips(tmp_path: Path) -> None:
+    rows = ["a.mp4,one,0,0.12,train,s1", "a.mp4,two,0.12,,val,s1", "b.mp4,three,,,test,s__2"]
+    report = prepare_videos(table(tmp_path / "in", rows), tmp_path / "out", PLAIN)
+    assert dict(report.splits) == {"train": 1, "validation": 1, "test": 1}
+    assert "by the data's own split: test 1, train 1, validation 1" in str(report)
+    assert [(row.text, row.split, row.signer, row.start, row.end) for row in rows_of(tmp_path / "out")] == [
+        ("one", "train", "s1", 0.0, None),
+        ("two", "validation", "s1", 0.0, None),
+        ("three", "test", "s__2", 0.0, None),
+    ]
 
 
-def test_without_a_split_signers_stay_together_and_a_high_rate_is_thinned(tmp_path: Path) -> None:
-    output = tmp_path / "out"
-    prepare_videos(table(tmp_path / "in", ["a.mp4,one,,,,s1", "b.mp4,two,,,,s__2"]), output, PLAIN)
-    assert sorted(path.name for path in output.glob("*.gif")) == ["s1__a.gif", "s_2__b.gif"]
-    frames, _ = read_gif(output / "s1__a.gif")
-    assert len(frames) == round(12 / 50 * MAX_FPS)
+def test_clips_are_written_below_the_output_alone_under_names_of_their_own() -> None:
+    named = ["../in/a", "/in/a", "in/a", "b", "b", "b_2", ".."]
+    rows = [Row(Path("x.mp4"), "x", name) for name in named]
+    found = ["in/a.mp4", "in/a_2.mp4", "in/a_3.mp4", "b.mp4", "b_2.mp4", "b_2_2.mp4", "clip.mp4"]
+    assert names_of(rows, ".mp4") == found
+
+
+@pytest.mark.parametrize("size", [(63, 47), (47, 63)])
+@pytest.mark.parametrize("form", ["mp4", "gif"])
+def test_odd_sizes_go_in_and_come_out(form: str, size: tuple[int, int], tmp_path: Path) -> None:
+    film(tmp_path / "in.mkv", codec="ffv1", pixels="bgr0", size=size)
+    (tmp_path / "in.txt").write_text("x")
+    report = prepare_videos(tmp_path, tmp_path / "out", Settings(31, form=form, crop="centre", trim=False))
+    assert report.written == [f"in.{form}"]
+    found = read_clip(rows_of(tmp_path / "out")[0], num_frames=12, image_size=32)
+    assert found.size == ((32, 32) if form == "mp4" else (31, 31))  # H.264 has even sides alone
+    assert numbers(found.frames) == list(range(12))
 
 
 def test_a_recording_without_times_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +146,8 @@ def test_the_command_says_what_to_do_next(crop: str, tmp_path: Path, capsys: pyt
     command = ["prepare-data", "--videos", str(source), "--output", str(output), "--crop", crop]
     assert main([*command, "--set", "IMAGE_SIZE=16"]) == 0
     assert f"Next: python main.py train --set DATA_DIR={output}" in capsys.readouterr().out
-    assert read_gif(output / "hello.gif")[0].shape[1:] == (16, 16, 3)
+    with open_source(rows_of(output)[0]) as clip:
+        assert next(clip.pictures([0], side=16)).size == (16, 16)
 
 
 def test_a_folder_that_is_not_there_is_one_line_and_exit_code_2(
