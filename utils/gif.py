@@ -22,7 +22,9 @@ from utils.video import VideoError
 MAX_FRAMES = 10_000
 MAX_PIXELS = 2**28  # of all frames together: 0.8 GB as RGB
 MAX_FPS = 50  # players show frames shorter than 20 ms at 100 ms
-DAMAGED = (OSError, EOFError, SyntaxError, ValueError, IndexError, struct.error)  # what Pillow raises on a bad file
+DAMAGED = (  # what Pillow raises on a bad file
+    OSError, EOFError, SyntaxError, ValueError, IndexError, struct.error, Image.DecompressionBombError,
+)  # fmt: skip
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------

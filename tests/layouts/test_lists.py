@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.layouts.test_layouts import make_csl_daily, touch, write
+from tests.layouts.test_layouts import make_asl_citizen, make_autsl, make_csl_daily, make_phoenix, touch, write
 from utils.layouts.listing import LayoutError
 from utils.layouts.registry import LAYOUTS, read_listing
 
@@ -107,3 +107,17 @@ def test_a_folder_of_30_000_pairs_is_read_in_one_walk(tmp_path: Path, monkeypatc
     scandir = os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: opened.append(path) or scandir(path))
     assert len(LAYOUTS["pairs"].read(tmp_path).rows) == 50 and len(opened) < 10
+
+
+@pytest.mark.parametrize("name", ["phoenix14t", "asl_citizen", "autsl"])
+def test_a_published_table_without_one_of_its_columns_is_refused(name: str, tmp_path: Path) -> None:
+    make, table, column = {
+        "phoenix14t": (make_phoenix, "*/*/annotations/manual/*dev*", "translation"),
+        "asl_citizen": (make_asl_citizen, "splits/test.csv", "Gloss"),
+        "autsl": (make_autsl, "SignList*", "EN"),
+    }[name]
+    make(tmp_path)
+    path = next(tmp_path.glob(table))
+    path.write_text(path.read_text("utf-8").replace(column, "other", 1), "utf-8")
+    with pytest.raises(LayoutError, match=f"wanted {column} too"):
+        read_listing(tmp_path)

@@ -52,7 +52,7 @@ def test_every_film_becomes_a_clip_or_a_line_and_the_numbers_add_up(form: str, t
     first, second = rows_of(output)
     assert (first.text, second.text) == ("hello", "thank you")
     found = read_clip(first, num_frames=12, image_size=32)
-    assert numbers(found.frames) == list(range(12)) and found.seconds == pytest.approx(1.2)
+    assert numbers(found.frames) == list(range(12)) and found.facts.seconds == pytest.approx(1.2)
 
 
 def test_the_rate_is_kept_and_a_gif_is_thinned_to_what_it_can_show(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_the_rate_is_kept_and_a_gif_is_thinned_to_what_it_can_show(tmp_path: Pat
     for form, rate, number in (("mp4", 60, 12), ("gif", 50, 10)):
         prepare_videos(source, tmp_path / form, replace(PLAIN, form=form))
         found = read_clip(rows_of(tmp_path / form)[0], num_frames=4, image_size=32)
-        assert found.frames_per_second == pytest.approx(rate, rel=0.02) and found.num_source == number
+        assert found.facts.frames_per_second == pytest.approx(rate, rel=0.02) and found.facts.num_source == number
 
 
 def test_running_again_keeps_what_is_there_and_makes_anew_what_changed(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_odd_sizes_go_in_and_come_out(form: str, size: tuple[int, int], tmp_path
     report = prepare_videos(tmp_path, tmp_path / "out", Settings(31, form=form, crop="centre", trim=False))
     assert report.written == [f"in.{form}"]
     found = read_clip(rows_of(tmp_path / "out")[0], num_frames=12, image_size=32)
-    assert found.size == ((32, 32) if form == "mp4" else (31, 31))  # H.264 has even sides alone
+    assert found.facts.size == ((32, 32) if form == "mp4" else (31, 31))  # H.264 has even sides alone
     assert numbers(found.frames) == list(range(12))
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.reading.films import film, grey, numbers, turn
 from utils.layouts.listing import Row
+from utils.reading.clip import fit
 from utils.reading.reader import ReadClip, read_clip
 from utils.video import VideoError
 
@@ -146,6 +147,12 @@ def test_transparency_lies_on_white(tmp_path: Path) -> None:
     assert read(tmp_path / "a.webp", 2).frames.mean((1, 2, 3)).tolist() == [255, 0]
 
 
+def test_pixels_that_would_make_a_picture_without_end_are_refused() -> None:
+    assert fit(1600, 100, 10) == (160, 10)
+    with pytest.raises(ValueError, match="64000x48 px; wanted sides of at most 16 to 1"):
+        fit(64_000, 48, 10)
+
+
 def broken(path: Path, change: Callable[[bytes], bytes], *, faststart: bool = False) -> Path:
     film(path, options={"movflags": "faststart"} if faststart else None)
     path.write_bytes(change(path.read_bytes()))
@@ -167,6 +174,12 @@ def text_gif(path: Path) -> Path:
     return path
 
 
+def wide(path: Path) -> Path:
+    frames = [Image.new("L", (99_000, 2), level) for level in (0, 255)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    return path
+
+
 FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "moov atom missing": (
         lambda f: broken(f / "a.mp4", lambda data: data.replace(b"moov", b"lost")),
@@ -179,6 +192,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "one frame": (lambda f: film(f / "a.mp4", 1), "one frame"),
     "a gif of text": (lambda f: text_gif(f / "a.gif"), "is damaged"),
     "a missing file": (lambda f: f / "none.mp4", "no file"),
+    "a frame of 99,000 px": (lambda f: wide(f / "a.png"), "wanted at most 8192 a side"),
     "an empty folder": (lambda f: f, "no frame"),
 }
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from utils.layouts.listing import Listing, Row, files_below, split_of
 from utils.layouts.text import first_line, read_table
 
+COLUMNS = ("Participant ID", "Video file", "Gloss")
 SPLITS = ("train", "val", "test")
 
 
 def recognises(folder: Path) -> bool:
     columns = first_line(folder / "splits" / "train.csv").split(",")
-    return {"Participant ID", "Video file", "Gloss"} <= set(columns)
+    return set(COLUMNS) <= set(columns)
 
 
 def read(folder: Path) -> Listing:
@@ -22,7 +23,7 @@ def read(folder: Path) -> Listing:
         table = folder / "splits" / f"{split}.csv"
         if not table.is_file():
             continue
-        for line, values in read_table(table, listing, delimiter=","):
+        for line, values in read_table(table, listing, delimiter=",", columns=COLUMNS):
             file = values["Video file"].strip()
             name = file.removesuffix(".mp4")  # names hold dots, such as 4.7e-7-seedSOUR.mp4
             row = Row(

@@ -23,7 +23,7 @@ def read(folder: Path) -> Listing:
     listing = Listing()
     if not (folder / CLASSES).is_file():
         raise LayoutError(f"{folder} has no {CLASSES}; wanted it beside {LABELS['train']}")
-    table = read_table(folder / CLASSES, listing, delimiter=",")
+    table = read_table(folder / CLASSES, listing, delimiter=",", columns=("ClassId", "EN"))
     words = {values["ClassId"].strip(): values["EN"] for _, values in table}
     files = [path for path in files_below(folder) if path.stem.endswith("_color")]
     clips = by_stem(files)

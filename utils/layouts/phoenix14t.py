@@ -12,6 +12,7 @@ from utils.layouts.text import read_table
 
 TABLES = "annotations/manual/PHOENIX-2014-T.{split}.corpus.csv"
 FRAMES = "features/fullFrame-210x260px"
+COLUMNS = ("name", "speaker", "translation")
 SPLITS = ("train", "dev", "test")
 FRAMES_PER_SECOND = 25.0
 STRETCH = 300 / 260
@@ -35,7 +36,7 @@ def read(folder: Path) -> Listing:
 
 
 def _read_split(listing: Listing, table: Path, frames: Path, split: str) -> None:
-    for line, values in read_table(table, listing, delimiter="|", quoted=False):
+    for line, values in read_table(table, listing, delimiter="|", quoted=False, columns=COLUMNS):
         name = values["name"].strip()
         row = Row(
             frames / name, values["translation"], name, split=split, signer=values["speaker"].strip(),

@@ -9,6 +9,7 @@ import codecs
 import csv
 import io
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from utils.layouts.listing import LayoutError, Listing
@@ -56,14 +57,16 @@ def first_line(path: Path) -> str:
 
 
 def read_table(
-    path: Path, listing: Listing, *, delimiter: str, quoted: bool = True, header: list[str] | None = None
-) -> list[tuple[int, dict[str, str]]]:
+    path: Path, listing: Listing, *, delimiter: str, quoted: bool = True, header: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+) -> list[tuple[int, dict[str, str]]]:  # fmt: skip
     """(line number, column -> value) of every row; a row of another length is refused in ``listing``.
 
-    ``header`` where the file has none; ``quoted`` as CSV has it.
+    ``header`` where the file has none; ``quoted`` as CSV has it; ``columns`` that it must have.
 
     Raises:
-        LayoutError: unreadable, no header, or a quotation mark without its partner, which leaves no row certain.
+        LayoutError: unreadable, no header, a column missing, or a quotation mark without its partner, which leaves no
+            row certain.
     """
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     lines = io.StringIO(read_text(path, listing.remarks), newline="")
@@ -72,6 +75,8 @@ def read_table(
     try:
         if not reader.fieldnames:
             raise LayoutError(f"{path} is empty; wanted a header and a row for each clip")
+        if missing := [column for column in columns if column not in reader.fieldnames]:
+            raise LayoutError(f"{path} has the columns {', '.join(reader.fieldnames)}; wanted {missing[0]} too")
         for row in reader:
             if None in row or None in row.values():
                 wanted = f"wanted {len(reader.fieldnames)} values, as in the header: {', '.join(reader.fieldnames)}"

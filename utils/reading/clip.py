@@ -10,6 +10,8 @@ import numpy as np
 
 from utils.reading.timeline import Timeline
 
+MAX_ASPECT = 16  # longer side over shorter; more is damage, and takes memory without end
+
 
 class Picture(NamedTuple):
     """``pixels`` (h, w, 3) uint8; ``size`` (width, height) px as it is shown at full size; ``rotation`` in degrees that
@@ -40,7 +42,13 @@ class Source(Protocol):
 
 
 def fit(width: int, height: int, side: int) -> tuple[int, int]:
-    """(width, height) with the shorter one at ``side``, in the same proportion."""
+    """(width, height) with the shorter one at ``side``, in the same proportion.
+
+    Raises:
+        ValueError: no picture, or far longer one way than the other.
+    """
+    if min(width, height) < 1 or max(width, height) > MAX_ASPECT * min(width, height):
+        raise ValueError(f"{width}x{height} px; wanted sides of at most {MAX_ASPECT} to 1")
     scale = side / min(width, height)
     return max(side, round(width * scale)), max(side, round(height * scale))
 

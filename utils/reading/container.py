@@ -36,7 +36,7 @@ class Container:
     def __enter__(self) -> Container:
         import av  # takes a while, and a folder of GIFs needs none of it
 
-        self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError, EOFError)
+        self._errors: tuple[type[Exception], ...] = (av.error.FFmpegError, EOFError, ValueError)
         self._area, self._bicubic = av.video.reformatter.Interpolation.AREA, av.video.reformatter.Interpolation.BICUBIC
         self._file = open(self.path, "rb")  # so that no name is taken for an address
         try:
@@ -123,10 +123,10 @@ class Container:
     def _upright(self, frame: Any, side: int) -> Picture:
         """Scaled and converted in one pass, then turned; (h, w, 3) uint8 with the shorter of h and w at ``side``."""
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        width, height = fit(round(frame.width * aspect), frame.height, side)
         has_alpha = any(component.is_alpha for component in frame.format.components)
         kernel = self._area if min(frame.width, frame.height) > side else self._bicubic
         with self._told("has frames that cannot be converted to RGB"):
+            width, height = fit(round(frame.width * aspect), frame.height, side)
             kind = "rgba" if has_alpha else "rgb24"
             pixels = frame.reformat(width=width, height=height, format=kind, interpolation=kernel).to_ndarray()
         if frame.color_trc in HDR and not self.remarks:

@@ -18,7 +18,7 @@ from utils.video import VideoError
 
 ASSUMED_DELAY = 100  # ms of a frame that gives none, as browsers have it
 SHORTEST_DELAY = 20  # ms; browsers show shorter ones for ASSUMED_DELAY
-MAX_PIXELS = 2**26  # of one frame, 8192 x 8192
+MAX_SIDE, MAX_PIXELS = 8192, 2**25  # of a frame; 7680 x 4320 fits
 ASSUMED_RATE = 25.0  # frames per second of a folder that says nothing
 
 
@@ -36,8 +36,8 @@ class Animation:
             outline = scan(self.path, self.path.read_bytes()) if is_gif else None  # it is whole, known without decoding
             self._image = Image.open(self.path)
             width, height = self._image.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"{width}x{height} px; wanted at most {MAX_PIXELS:,} pixels")
+            if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+                raise ValueError(f"{width}x{height} px; wanted at most {MAX_SIDE} a side, {MAX_PIXELS:,} in all")
             self._canvas = (outline.width, outline.height) if outline else (width, height)
             starts, at = [], 0
             for delay in outline.delays if outline else self._delays():
