@@ -38,6 +38,7 @@ def _devices(name: str) -> frozenset[str]:
     return frozenset(key.strip() for several in keys for key in several.split(","))
 
 
+@functools.cache
 def has_mps_kernel(func: Any) -> bool:
     """Whether the operator ``func`` (an OpOverload) runs on MPS."""
     namespace, _, name = func.name().partition("::")

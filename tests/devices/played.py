@@ -16,14 +16,15 @@ device's own rounding, its speed, its memory, and faults of its kernels.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import DisableTorchFunctionSubclass
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
 
 from tests.devices.operators import has_mps_kernel
 
@@ -67,28 +68,30 @@ class Played(Tensor):
         if func == Tensor.data.__set__ and isinstance(args[1], Played):  # else only the outside would change
             args[0].inner = args[1].inner
             return None
-        return super().__torch_function__(func, types, args, kwargs or {})
+        with DisableTorchFunctionSubclass():  # what comes of it is Played already
+            return func(*args, **(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        _refuse_mixing(func, tree_leaves((args, kwargs)))
+        if func not in MAY_MIX:
+            _each(functools.partial(_refuse_mixing, func), (args, kwargs))
         _refuse_operator(func)
-        out = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
-        return return_and_correct_aliasing(func, args, kwargs, tree_map(_wrapped, out))
+        out = func(*_each(_inner, args), **_each(_inner, kwargs))
+        return return_and_correct_aliasing(func, args, kwargs, _each(_wrapped, out))
 
 
 class Playing(TorchFunctionMode):
     """Sends what names the played device there, and brings back what is asked for on the host."""
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
         if func in (Tensor.to, Tensor.cpu, Tensor.cuda):
             return _moved(func, args, kwargs)
         if _is_played(kwargs.get("device")):
             return _wrapped(func(*args, **{**kwargs, "device": "cpu"}))
         if kwargs.get("device") is not None:  # empty_like and its kin, to elsewhere
-            args = tree_map(_inner, args)
+            args = _each(_inner, args)
         return func(*args, **kwargs)
 
 
@@ -160,12 +163,21 @@ class _ToHost(torch.autograd.Function):
         return Played(gradient)
 
 
+def _each(action: Callable[[Any], Any], value: Any) -> Any:
+    """``action`` on all that lists, tuples and dictionaries hold; torch's ``tree_map`` takes several times as long."""
+    if isinstance(value, list | tuple):
+        return type(value)([_each(action, one) for one in value])
+    if isinstance(value, dict):
+        return {key: _each(action, one) for key, one in value.items()}
+    return action(value)
+
+
 def _inner(value: Any) -> Any:
     return value.inner if isinstance(value, Played) else value
 
 
 def _wrapped(value: Any) -> Any:
-    return tree_map(lambda x: Played(x) if isinstance(x, Tensor) and not isinstance(x, Played) else x, value)
+    return Played(value) if isinstance(value, Tensor) and not isinstance(value, Played) else value
 
 
 def _is_played(device: Any) -> bool:
@@ -177,9 +189,8 @@ def _refuse_wide(x: Tensor, what: str) -> None:
         raise DeviceRefusal(f"MPS has no {x.dtype}: {what} of shape {tuple(x.shape)}")
 
 
-def _refuse_mixing(func: Any, leaves: list[Any]) -> None:
-    hosts = [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, Played)]
-    if func not in MAY_MIX and any(x.dim() > 0 for x in hosts):
+def _refuse_mixing(func: Any, value: Any) -> None:
+    if isinstance(value, Tensor) and not isinstance(value, Played) and value.dim() > 0:
         raise DeviceRefusal(f"{func}: expected all tensors on one device, found {Played.played} and cpu")
 
 
