@@ -154,7 +154,8 @@ class TrainLogger:
         """The module's graph, traced with ``inputs``, under the Graphs tab, which knows no categories."""
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, about branches that depend on shapes
-            self._show(lambda writer: writer.add_graph(module, inputs, use_strict_trace=False))
+            traced = torch.jit.trace(module, inputs, strict=False, check_trace=False)  # add_graph would do it twice
+            self._show(lambda writer: writer.add_graph(traced, inputs, use_strict_trace=False))
 
 
 class SilentLogger:
