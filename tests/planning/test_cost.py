@@ -54,14 +54,14 @@ def test_two_linear_layers_cost_what_a_count_by_hand_says(num_clips: int) -> Non
 def test_every_architecture_is_counted_and_has_a_graph(
     debug_config: Callable[..., Config], encoder: TextEncoder, architecture: str
 ) -> None:
-    config = debug_config(MODEL_ARCHITECTURE=architecture)
+    config = debug_config(MODEL_ARCHITECTURE=architecture, UNET_LEVELS=1)
     model = create_text2sign(config, encoder)
     one, two = (training_flops(model, num_clips=n, num_tokens=4) for n in (1, 2))
     assert one == pytest.approx(two, rel=0.05) and one > 1e6
     module, inputs = small_copy(config, encoder)
     with torch.no_grad():
         assert module(*inputs).shape == inputs[0].shape
-        torch.jit.trace(module, inputs, strict=False)
+        torch.jit.trace(module, inputs, strict=False, check_trace=False)
 
 
 def test_the_peak_is_measured_in_a_moment() -> None:

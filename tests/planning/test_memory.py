@@ -35,9 +35,11 @@ from models.encoder_files import EncoderShape
 from models.text_encoder import TextEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
+LARGER = {"BATCH_SIZE": 8, "NUM_FRAMES": 8, "TINYFUSION_FRAME_CHUNK_SIZE": 8}
 CPU, CUDA = (Place(torch.device("cpu"), True, None), Place(torch.device("cuda"), False, torch.bfloat16))
 SIZES = {"text_width": 384, "num_tokens": 8}
 SMALL = {"UNET_LEVELS": 1}  # tracing takes time for each operator, not for its size
+BRIEF = {"MODEL_ARCHITECTURE": "vit3d"}  # the fewest operators, where any architecture will do
 
 
 @functools.cache
@@ -92,10 +94,11 @@ def test_products_are_counted_as_two_operations_for_a_multiply_add() -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_what_stays_from_step_to_step_has_its_closed_form(architecture: str, encoder: TextEncoder) -> None:
     """Four bytes a weight and as many for its average, eight for its moments; a step counter for each tensor."""
-    model = create_text2sign(make_config("debug", {**SMALL, "MODEL_ARCHITECTURE": architecture}), encoder)
+    chosen = {**LARGER, **SMALL, "MODEL_ARCHITECTURE": architecture, "GRADIENT_CHECKPOINTING": False}
+    model = create_text2sign(make_config("debug", chosen), encoder)
     num = sum(p.numel() for p in model.parameters())
     num_tensors = len(list(model.parameters()))
-    found = plan(**SMALL, MODEL_ARCHITECTURE=architecture)
+    found = plan(**chosen)
     parts = found.peak.parts
     buffers = sum(b.nbytes for b in model.buffers())
     assert (found.num_parameters, found.num_trainable) == (num, num)
@@ -112,16 +115,16 @@ def test_where_activations_are_small_every_gradient_is_there_at_the_peak() -> No
 
 
 def test_averages_on_the_host_are_no_memory_of_the_gpu() -> None:
-    on_gpu, on_host = (plan(CUDA, EMA_DEVICE=where) for where in ("model", "cpu"))
+    on_gpu, on_host = (plan(CUDA, **BRIEF, EMA_DEVICE=where) for where in ("model", "cpu"))
     num_bytes = BYTES * on_gpu.num_trainable
     assert (on_gpu.host_average, on_host.host_average) == (0, num_bytes)
     assert on_gpu.peak.num_bytes - on_host.peak.num_bytes == num_bytes
-    assert plan(CPU, EMA_DEVICE="cpu").host_average == 0  # it is counted where it lies
+    assert plan(CPU, **BRIEF, EMA_DEVICE="cpu").host_average == 0  # it is counted where it lies
 
 
 @pytest.mark.parametrize("where", ["model", "cpu"])
 def test_where_nothing_is_averaged_no_memory_is_planned_for_it(where: str) -> None:
-    found = plan(CUDA, EMA_DEVICE=where, EMA_DECAY=0.0)
+    found = plan(CUDA, **BRIEF, EMA_DEVICE=where, EMA_DECAY=0.0)
     assert (found.host_average, AVERAGES in found.peak.parts) == (0, False)
 
 
@@ -139,7 +142,7 @@ def test_frozen_weights_need_no_gradients_moments_or_averages() -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_peak_is_that_of_a_real_step(architecture: str, precision: torch.dtype | None) -> None:
     """Measured by torch's profiler on the CPU, from before the model is made."""
-    config = make_config("debug", {**SMALL, "MODEL_ARCHITECTURE": architecture, "BATCH_SIZE": 4, "NUM_FRAMES": 8})
+    config = make_config("debug", {**SMALL, "MODEL_ARCHITECTURE": architecture, "BATCH_SIZE": 8})
     place = Place(torch.device("cpu"), True, precision)
 
     def two_steps() -> None:
@@ -153,7 +156,7 @@ def test_the_peak_is_that_of_a_real_step(architecture: str, precision: torch.dty
 
 
 def test_the_peak_of_accumulated_gradients_is_that_of_a_real_step() -> None:
-    config = make_config("debug", {"GRADIENT_ACCUMULATION_STEPS": 2, "BATCH_SIZE": 4})
+    config = make_config("debug", {**BRIEF, "GRADIENT_ACCUMULATION_STEPS": 2, "BATCH_SIZE": 4})
     measured = peak_of_allocations(lambda: real_training(config, CPU).step())
     assert plan_training(config, CPU, **SIZES).peak.num_bytes == pytest.approx(measured, rel=0.1)
 
@@ -181,8 +184,6 @@ def test_operations_agree_with_torchs_own_counter(architecture: str) -> None:
 
 # ---- What settings do -----------------------------------------------------------------------------------------------
 
-LARGER = {"BATCH_SIZE": 8, "NUM_FRAMES": 8, "TINYFUSION_FRAME_CHUNK_SIZE": 8}
-
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_checkpointing_lowers_what_is_kept_and_the_peak(architecture: str) -> None:
@@ -206,19 +207,19 @@ def test_smaller_chunks_lower_the_peak_where_checkpointing_frees_them() -> None:
 
 
 def test_more_clips_and_frames_take_more_memory() -> None:
-    one, more, longer = (plan(BATCH_SIZE=b, NUM_FRAMES=f).peak.num_bytes for b, f in ((1, 4), (8, 4), (1, 16)))
+    one, more, longer = (plan(**BRIEF, BATCH_SIZE=b, NUM_FRAMES=f).peak.num_bytes for b, f in ((1, 4), (8, 4), (1, 16)))
     assert one < more and one < longer
 
 
 def test_autocast_keeps_copies_of_the_weights() -> None:
     """Two bytes for each weight of a product, at most."""
-    found = plan(Place(torch.device("cpu"), True, torch.bfloat16), **LARGER)
+    found = plan(Place(torch.device("cpu"), True, torch.bfloat16), **LARGER, **BRIEF)
     assert 0 < found.peak.parts[COPIES] <= 2 * found.num_parameters
-    assert COPIES not in plan(**LARGER).peak.parts
+    assert COPIES not in plan(**LARGER, **BRIEF).peak.parts
 
 
 def test_halving_the_batch_with_accumulation_leaves_operations_as_they_are() -> None:
-    whole, halved = plan(BATCH_SIZE=4), plan(BATCH_SIZE=1, GRADIENT_ACCUMULATION_STEPS=4)
+    whole, halved = plan(**BRIEF, BATCH_SIZE=4), plan(**BRIEF, BATCH_SIZE=1, GRADIENT_ACCUMULATION_STEPS=4)
     assert halved.num_flops == pytest.approx(whole.num_flops, rel=0.05)
 
 

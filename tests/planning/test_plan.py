@@ -28,6 +28,7 @@ from utils import runtime
 from utils.layouts.registry import read_listing
 
 GIB = 2**30
+BRIEF = {"MODEL_ARCHITECTURE": "vit3d"}  # the quickest to trace, where any architecture will do
 ABSENT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 
 
@@ -50,7 +51,7 @@ def test_where_it_does_not_fit_levers_are_tried_and_told_with_those_that_are_eno
     debug_config: Callable[..., Config],
 ) -> None:
     """One by one, and last all together."""
-    config = debug_config(BATCH_SIZE=4, GRADIENT_CHECKPOINTING=False, TINYFUSION_FRAME_CHUNK_SIZE=4)
+    config = debug_config(BATCH_SIZE=4, GRADIENT_CHECKPOINTING=False, **BRIEF)
     plan = make_plan(config, memory=2**20)
     assert plan.needed > plan.memory
     changes = [change for change, _ in plan.levers]
@@ -70,7 +71,7 @@ def test_where_it_does_not_fit_levers_are_tried_and_told_with_those_that_are_eno
 def test_an_absent_gpu_is_planned_for_without_seconds(
     tmp_path: Path, clips_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = command_settings(tmp_path, clips_folder, DEVICE="cuda", MIXED_PRECISION="auto")
+    flags = command_settings(tmp_path, clips_folder, DEVICE="cuda", MIXED_PRECISION="auto", **BRIEF)
     assert main(["plan", *flags, "--memory", "8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("planned for: cuda, bfloat16; it is not here") for line in lines)
@@ -80,7 +81,7 @@ def test_an_absent_gpu_is_planned_for_without_seconds(
 
 def test_an_encoder_and_clips_that_are_not_here_are_said(debug_config: Callable[..., Config], tmp_path: Path) -> None:
     nowhere = tmp_path / "none"
-    plan = make_plan(debug_config(TEXT_ENCODER="nobody/nothing", DATA_DIR=str(nowhere)))
+    plan = make_plan(debug_config(TEXT_ENCODER="nobody/nothing", DATA_DIR=str(nowhere), **BRIEF))
     assert plan.encoder is None and "text encoder" not in plan.host
     text = as_text(plan)
     assert "TEXT_ENCODER=nobody/nothing is not on this machine; 768 channels are assumed" in text
@@ -125,7 +126,7 @@ def test_names_are_those_of_the_dataset(debug_config: Callable[..., Config], cli
 
 
 def test_what_is_kept_of_captions_is_counted_up_to_its_bound(debug_config: Callable[..., Config]) -> None:
-    plan = make_plan(debug_config())
+    plan = make_plan(debug_config(**BRIEF))
     assert plan.host["captions' text features"] == plan.num_clips * 4 * plan.config.TEXT_MAX_LENGTH * 384
     assert "captions' text features" in as_text(plan)
     assert memory_bytes(31_000, num_tokens=32, width=768) == MEMORY_BYTES == 2**28
@@ -147,7 +148,7 @@ def test_averages_on_the_host_change_places_with_the_weights_between_steps() -> 
     sizes = {"text_width": 384, "num_tokens": 8}
     found = {}
     for where in ("cpu", "model"):
-        config = make_config("debug", {"EMA_DEVICE": where})
+        config = make_config("debug", {**BRIEF, "EMA_DEVICE": where})
         training = plan_training(config, gpu, **sizes)
         found[where] = memory_between_steps(config, gpu, training, sizes)
     sampling = plan_sampling(config, gpu, num_clips=clips_between_steps(config), **sizes).num_bytes
