@@ -205,7 +205,8 @@ def test_a_run_that_stops_at_any_step_leaves_whole_batches_and_goes_on(
 def test_ctrl_c_keeps_what_is_written_and_says_how_to_go_on(rough: Path, tmp_path: Path) -> None:
     arguments = ["sample", "--checkpoint", str(rough), "--output", str(tmp_path), "--text", "yes"]
     command = [sys.executable, str(ROOT / "main.py"), *arguments, "--num_samples", "500", "--batch_size", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=surroundings)
     while not list(tmp_path.glob("*.gif")) and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)

@@ -26,6 +26,7 @@ from utils.checkpoints.seal import SealedFile
 
 MakeConfig = Callable[..., Config]
 TAG = "01_Training/skipped_steps_total"
+QUIET = {f"{what}_EVERY_EPOCHS": 0 for what in ("SAMPLE", "VALIDATE", "RANK", "LOG_DETAILS")}
 
 
 def plant(trainer: Trainer, where: str) -> None:
@@ -98,7 +99,7 @@ def test_a_run_with_a_broken_clip_goes_on_and_counts_its_steps_in_tensorboard(
     debug_config: MakeConfig, clips_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One clip of eight, two a step: one step of each epoch is skipped, also after a resume."""
-    settings = {"SAMPLE_EVERY_EPOCHS": 0, "LOG_EVERY_STEPS": 2}
+    settings = {**QUIET, "LOG_EVERY_STEPS": 2}
     for config in (debug_config(NUM_EPOCHS=2, **settings), debug_config(NUM_EPOCHS=3, **settings)):
         trainer = Trainer(config, resume=latest_path(config) if latest_path(config).exists() else None)
         trainer.data = OneBrokenClip(clips_folder, num_frames=4, image_size=16)
@@ -169,7 +170,7 @@ def test_a_nan_in_the_state_stops_the_run_and_the_checkpoint_stays_the_good_one(
     debug_config: MakeConfig, where: str
 ) -> None:
     """Every step is bad from then on: ten of them stop the run. A moment spoils its weight in one more step."""
-    config = debug_config(NUM_EPOCHS=100, SAVE_EVERY_EPOCHS=100, SAMPLE_EVERY_EPOCHS=0)
+    config = debug_config(NUM_EPOCHS=100, SAVE_EVERY_EPOCHS=100, **QUIET)
     trainer = Breaking(config)
     trainer.where = where
     advance(trainer, 4)
@@ -186,7 +187,7 @@ def test_a_nan_in_the_state_stops_the_run_and_the_checkpoint_stays_the_good_one(
 def test_neither_the_end_of_an_epoch_nor_an_interruption_saves_a_nan(
     debug_config: MakeConfig, where: str, interrupt: bool
 ) -> None:
-    config = debug_config(NUM_EPOCHS=3, SAVE_EVERY_EPOCHS=1, SAMPLE_EVERY_EPOCHS=0)
+    config = debug_config(NUM_EPOCHS=3, SAVE_EVERY_EPOCHS=1, **QUIET)
     trainer = Breaking(config)
     trainer.where, trainer.interrupt = where, interrupt
     with pytest.raises(CheckpointError, match="holds NaN or infinity at step .*add --resume"):
@@ -201,7 +202,7 @@ def test_neither_the_end_of_an_epoch_nor_an_interruption_saves_a_nan(
 
 def test_a_learning_rate_that_blows_up_stops_the_run_by_itself(debug_config: MakeConfig) -> None:
     """Nothing is planted: 1e38 a step overflows float32."""
-    config = debug_config(LEARNING_RATE=1e38, WARMUP_STEPS=0, NUM_EPOCHS=50, SAMPLE_EVERY_EPOCHS=0)
+    config = debug_config(LEARNING_RATE=1e38, WARMUP_STEPS=0, NUM_EPOCHS=50, **QUIET)
     trainer = Trainer(config)
     with pytest.raises(UserError, match="Lower LEARNING_RATE"):
         trainer.run()

@@ -30,6 +30,7 @@ from utils.checkpoints.file import CheckpointError, latest_path
 from utils.train_logger import LogError
 
 MakeConfig = Callable[..., Config]
+QUIET = {f"{what}_EVERY_EPOCHS": 0 for what in ("SAMPLE", "VALIDATE", "RANK", "LOG_DETAILS")}
 
 
 class InterruptedAt(Trainer):
@@ -68,7 +69,7 @@ def test_resuming_in_the_middle_of_an_epoch_replays_bitwise(
 ) -> None:
     handler_before = signal.getsignal(signal.SIGINT)
     published = write_published(tmp_path / "published.pt", random_weights(2, 64, patch=8, grid=4))
-    settings = {"SAMPLE_EVERY_EPOCHS": 0, "SAVE_EVERY_EPOCHS": 100, "TINYFUSION_CHECKPOINT": str(published), **settings}
+    settings = {**QUIET, "SAVE_EVERY_EPOCHS": 100, "TINYFUSION_CHECKPOINT": str(published), **settings}
     whole = Trainer(debug_config(EXPERIMENT_NAME="whole", **settings))
     assert whole.run()
     config = debug_config(EXPERIMENT_NAME="parts", **settings)
@@ -115,7 +116,7 @@ def test_a_second_sigterm_is_never_more_than_the_first(monkeypatch: pytest.Monke
 
 def test_a_resumed_run_trains_with_the_changed_decays(debug_config: MakeConfig) -> None:
     """Moments are the checkpoint's; what the optimiser does with them is the config's."""
-    config = debug_config(NUM_EPOCHS=1, WEIGHT_DECAY=0.01)
+    config = debug_config(NUM_EPOCHS=1, WEIGHT_DECAY=0.01, **QUIET)
     assert Trainer(config).run()
     changed = replace(config, NUM_EPOCHS=2, WEIGHT_DECAY=0.5, ADAM_BETA2=0.5)
     trainer = Trainer(changed, resume=latest_path(config))
@@ -225,9 +226,9 @@ def test_a_damaged_checkpoint_stops_the_run_and_is_left_as_it_is(debug_config: M
 
 
 def test_ctrl_c_saves_says_so_and_exits_with_130_and_resume_finishes(
-    tmp_path: Path, clips_folder: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, clips_folder: Path, trained_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {"SAMPLE_EVERY_EPOCHS": 0, "SAVE_EVERY_EPOCHS": 5000, "NUM_EPOCHS": 5000}
+    settings = {**QUIET, "SAVE_EVERY_EPOCHS": 5000, "NUM_EPOCHS": 5000, "CACHE_DIR": trained_run / "cache"}
     command = [sys.executable, "main.py", "train", *command_settings(tmp_path, clips_folder, **settings)]
     log = tmp_path / "logs" / "debug" / "metrics.jsonl"
     code, out, err = interrupt_after_three_lines(command, log)

@@ -14,11 +14,12 @@ from utils.checkpoints import file as checkpoint
 from utils.checkpoints import listing as checkpoint_list
 
 MakeConfig = Callable[..., Config]
+QUIET = {"SAMPLE_EVERY_EPOCHS": 0, "RANK_EVERY_EPOCHS": 0, "LOG_DETAILS_EVERY_EPOCHS": 0, "KEEP_CHECKPOINTS": 0}
 VALIDATION = "03_Epoch_Summary/validation_loss"
 
 
 def test_a_saved_state_carries_its_validation_loss_and_the_lowest_is_kept_as_best(debug_config: MakeConfig) -> None:
-    config = debug_config(VALIDATION_FRACTION=0.25, NUM_EPOCHS=4, SAMPLE_EVERY_EPOCHS=0, KEEP_CHECKPOINTS=0)
+    config = debug_config(VALIDATION_FRACTION=0.25, NUM_EPOCHS=4, **QUIET)
     assert Trainer(config).run()
     lines = (Path(config.LOG_DIR) / "debug" / "metrics.jsonl").read_text().splitlines()
     told = [value for line in lines for name, value in json.loads(line).items() if name.endswith("validation_loss")]
@@ -29,7 +30,7 @@ def test_a_saved_state_carries_its_validation_loss_and_the_lowest_is_kept_as_bes
 
 
 def test_a_state_that_was_not_validated_says_so(debug_config: MakeConfig) -> None:
-    config = debug_config(VALIDATION_FRACTION=0.25, VALIDATE_EVERY_EPOCHS=2, NUM_EPOCHS=3, SAMPLE_EVERY_EPOCHS=0)
+    config = debug_config(VALIDATION_FRACTION=0.25, VALIDATE_EVERY_EPOCHS=2, NUM_EPOCHS=3, **QUIET)
     assert Trainer(config).run()
     saved = [checkpoint.load(path)["validation_loss"] for path in checkpoint_list.numbered(config).values()]
     assert [loss is None for loss in saved] == [True, False, True]
@@ -38,14 +39,13 @@ def test_a_state_that_was_not_validated_says_so(debug_config: MakeConfig) -> Non
 
 def test_the_best_validated_state_is_kept_at_whatever_epochs_states_are_saved(debug_config: MakeConfig) -> None:
     """Saved every 3rd epoch, validated every 2nd, as the preset ``words`` does with 4 and 10."""
-    quiet = {"SAMPLE_EVERY_EPOCHS": 0, "RANK_EVERY_EPOCHS": 0, "LOG_DETAILS_EVERY_EPOCHS": 0, "KEEP_CHECKPOINTS": 0}
     config = debug_config(
         VALIDATION_FRACTION=0.25,
         NUM_EPOCHS=5,
         SAVE_EVERY_EPOCHS=3,
         VALIDATE_EVERY_EPOCHS=2,
         LEARNING_RATE=1e-3,
-        **quiet,
+        **QUIET,
     )
     assert Trainer(config).run()
     lines = map(json.loads, (Path(config.LOG_DIR) / "debug" / "metrics.jsonl").read_text().splitlines())
