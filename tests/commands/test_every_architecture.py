@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,32 +20,53 @@ from utils.checkpoints import file as checkpoint
 
 NAMES = sorted(ARCHITECTURES)
 QUIET = {f"{what}_EVERY_EPOCHS": 0 for what in ("SAMPLE", "VALIDATE", "RANK", "LOG_DETAILS")}
+BRIEF = {**QUIET, "BATCH_SIZE": 4, "UNET_PATCH_SIZE": 4}  # two steps an epoch
 Train = Callable[..., Path]
 
 
-@pytest.fixture
-def train(tmp_path: Path, clips_folder: Path) -> Train:
-    """``train("run", MODEL_ARCHITECTURE="vivit")``: a debug run below tmp_path/run; its latest checkpoint."""
+def latest(folder: Path) -> Path:
+    return folder / "checkpoints" / "debug" / "latest_checkpoint.pt"
 
-    def run(place: str, *flags: str, **overrides: object) -> Path:
-        chosen = command_settings(tmp_path / place, clips_folder, **QUIET, UNET_PATCH_SIZE=4, **overrides)
-        assert main(["train", *chosen, *flags]) == 0
-        return tmp_path / place / "checkpoints" / "debug" / "latest_checkpoint.pt"
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, clips_folder: Path) -> Callable[[str], Path]:
+    """``runs("vivit")``: the folder of its debug run of one epoch; read only."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    @functools.cache
+    def run(name: str) -> Path:
+        chosen = command_settings(folder / name, clips_folder, **BRIEF, MODEL_ARCHITECTURE=name, NUM_EPOCHS=1)
+        assert main(["train", *chosen]) == 0
+        return folder / name
+
+    return run
+
+
+@pytest.fixture
+def resume(tmp_path: Path, clips_folder: Path, runs: Callable[[str], Path]) -> Train:
+    """``resume("vivit", UNET_WIDTH=64)``: a copy of its run goes on to two epochs; the latest checkpoint."""
+
+    def run(name: str, **overrides: object) -> Path:
+        folder = Path(shutil.copytree(runs(name), tmp_path / "parts"))
+        chosen = command_settings(folder, clips_folder, **BRIEF, MODEL_ARCHITECTURE=name, NUM_EPOCHS=2, **overrides)
+        assert main(["train", "--resume", *chosen]) == 0
+        return latest(folder)
 
     return run
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_trains_samples_is_not_evaluated_too_soon_and_is_recognised(
-    name: str, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, runs: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = str(train("run", MODEL_ARCHITECTURE=name, NUM_EPOCHS=1))
+    run = runs(name)
+    path = str(latest(run))
     clips, report = tmp_path / "clips", tmp_path / "report"
     assert main(["sample", "--checkpoint", path, "--text", "hello", "--output", str(clips)]) == 0
     assert len(list(clips.glob("*.gif"))) == 1
     assert main(["evaluate", "--checkpoint", path, "--output", str(report)]) == 2
-    assert "at step 4 has learnt nothing yet" in capsys.readouterr().err and not report.exists()
-    assert main(["checkpoints", "--set", f"CHECKPOINT_DIR={tmp_path / 'run' / 'checkpoints'}"]) == 0
+    assert "at step 2 has learnt nothing yet" in capsys.readouterr().err and not report.exists()
+    assert main(["checkpoints", "--set", f"CHECKPOINT_DIR={run / 'checkpoints'}"]) == 0
     assert name in capsys.readouterr().out
 
     copy = tmp_path / "config.py"
@@ -58,12 +80,12 @@ def test_it_trains_samples_is_not_evaluated_too_soon_and_is_recognised(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_in_two_parts_is_the_run_in_one(name: str, train: Train, tmp_path: Path) -> None:
+def test_a_run_in_two_parts_is_the_run_in_one(name: str, resume: Train, clips_folder: Path, tmp_path: Path) -> None:
     """Bit for bit: weights, their average, the optimiser's moments."""
-    whole = checkpoint.load(train("whole", MODEL_ARCHITECTURE=name, NUM_EPOCHS=2))
-    train("parts", MODEL_ARCHITECTURE=name, NUM_EPOCHS=1)
-    parts = checkpoint.load(train("parts", "--resume", MODEL_ARCHITECTURE=name, NUM_EPOCHS=2))
-    assert parts["step"] == whole["step"] == 8
+    chosen = command_settings(tmp_path / "whole", clips_folder, **BRIEF, MODEL_ARCHITECTURE=name, NUM_EPOCHS=2)
+    assert main(["train", *chosen]) == 0
+    whole, parts = checkpoint.load(latest(tmp_path / "whole")), checkpoint.load(resume(name))
+    assert parts["step"] == whole["step"] == 4
     for part in ("model", "ema"):
         assert parts[part].keys() == whole[part].keys()
         assert all(torch.equal(parts[part][key], value) for key, value in whole[part].items())
@@ -73,19 +95,17 @@ def test_a_run_in_two_parts_is_the_run_in_one(name: str, train: Train, tmp_path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_architecture_s_checkpoint_is_refused_with_the_cure(
-    name: str, train: Train, capsys: pytest.CaptureFixture[str], tmp_path: Path, clips_folder: Path
+    name: str, runs: Callable[[str], Path], capsys: pytest.CaptureFixture[str], clips_folder: Path
 ) -> None:
-    train("run", MODEL_ARCHITECTURE=name, NUM_EPOCHS=1)
     other = NAMES[NAMES.index(name) - 1]
-    chosen = command_settings(tmp_path / "run", clips_folder, MODEL_ARCHITECTURE=other)
+    chosen = command_settings(runs(name), clips_folder, MODEL_ARCHITECTURE=other)
     assert main(["train", "--resume", *chosen]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert f"MODEL_ARCHITECTURE='{name}'" in error and f"'{other}'" in error and "fix-config" in error
 
 
-def test_what_another_architecture_reads_may_change_between_runs(train: Train) -> None:
-    train("run", MODEL_ARCHITECTURE="vivit", NUM_EPOCHS=1)
-    train("run", "--resume", MODEL_ARCHITECTURE="vivit", NUM_EPOCHS=2, UNET_WIDTH=64)
+def test_what_another_architecture_reads_may_change_between_runs(resume: Train) -> None:
+    resume("vivit", UNET_WIDTH=64)
 
 
 def test_presets_fit_every_architecture() -> None:
