@@ -22,7 +22,7 @@ $(REPORT)/evaluation.json: $(DEMO)
 test: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 $(VENV)/.demo: requirements.txt requirements-demo.txt
 	$(PYTHON) -m venv $(VENV)
