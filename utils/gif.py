@@ -1,4 +1,4 @@
-"""GIF files: their blocks, what stands in them beside the pixels, reading and writing.
+"""GIF files: writing them, and what stands in them beside the pixels; ``utils/reading/stills.py`` reads these.
 
 Pillow's own animated writer merges identical frames and shares one poor palette, so here it encodes every frame by
 itself, and the pieces are joined; what was written comes back with the frames it had.
@@ -6,7 +6,6 @@ itself, and the pieces are joined; what was written comes back with the frames i
 
 from __future__ import annotations
 
-import io
 import math
 import struct
 from dataclasses import dataclass
@@ -28,41 +27,6 @@ DAMAGED = (  # what Pillow raises on a bad file
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------
-
-
-def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
-    """``decode_gif`` of a file.
-
-    Raises:
-        VideoError: as ``decode_gif``, or the file cannot be read.
-    """
-    return decode_gif(path, read_bytes(path))
-
-
-def decode_gif(path: Path, data: bytes) -> tuple[np.ndarray, list[int]]:
-    """(F, H, W, 3) uint8 as a player shows the frames, over white, and the delay of each in ms (0 if none is given).
-
-    ``data`` is what the file at ``path`` holds; errors name the path.
-
-    Raises:
-        VideoError: not a GIF, empty, cut short, damaged, or too large to be opened safely.
-    """
-    outline = scan(path, data)
-    width, height, delays = outline.width, outline.height, outline.delays
-    check_extent(path, len(delays), height, width)
-    frames = np.empty((len(delays), height, width, 3), dtype=np.uint8)
-    white = Image.new("RGBA", (width, height), (255, 255, 255, 255))
-    index = 0
-    try:
-        with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
-            for index in range(len(frames)):
-                image.seek(index)
-                layer = image.convert("RGBA").crop((0, 0, width, height))
-                frames[index] = np.asarray(Image.alpha_composite(white, layer))[..., :3]
-    except DAMAGED as error:
-        found = f"frame {index + 1} of {len(frames)} cannot be decoded ({error})"
-        raise VideoError(f"{path}: {found}; wanted a whole GIF.") from error
-    return frames, delays
 
 
 def read_comment(path: Path) -> str:

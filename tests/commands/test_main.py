@@ -19,7 +19,8 @@ from config import make_config
 from main import main
 from methods.trainer import Trainer
 from tests.conftest import command_settings, files_below
-from utils.gif import read_gif
+from tests.data.pictures import delays_of
+from utils.reading.reader import read_frames
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -227,7 +228,7 @@ def test_bad_files_are_named_while_the_rest_is_trained_on(
     (data / "signer0__clip0.gif").write_bytes(b"")
     assert main(["train", *command_settings(here, data, NUM_EPOCHS=1, SAMPLE_EVERY_EPOCHS=0)]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith(f"left out: {data}/signer0__clip0.gif is empty (0 bytes)")
+    assert lines[0].startswith(f"left out: {data}/signer0__clip0.gif: empty, 0 bytes")
     assert f"data: 7 clips with 7 captions in {data}, 1 left out" in lines
 
 
@@ -266,7 +267,7 @@ def sampled(trained_checkpoint: Path, folder: Path, *more: str) -> dict[str, np.
     """Name -> frames of the clips that a ``sample`` wrote."""
     arguments = ["sample", "--checkpoint", str(trained_checkpoint), "--output", str(folder)]
     assert main([*arguments, *more]) == 0
-    return {path.name: read_gif(path)[0] for path in sorted(folder.iterdir())}
+    return {path.name: read_frames(path) for path in sorted(folder.iterdir())}
 
 
 def test_sample_writes_readable_gifs_and_prints_their_paths(
@@ -311,7 +312,7 @@ def test_every_sampling_flag_changes_the_clip(trained_checkpoint: Path, tmp_path
 
 def test_fps_sets_the_delays(trained_checkpoint: Path, tmp_path: Path) -> None:
     sampled(trained_checkpoint, tmp_path, "--text", "yes", "--fps", "50")
-    assert read_gif(next(tmp_path.iterdir()))[1] == [20] * 4
+    assert delays_of(next(tmp_path.iterdir())) == [20] * 4
 
 
 def test_sample_finds_the_latest_checkpoint_of_the_experiment(

@@ -28,8 +28,9 @@ from methods.sampling.provenance import Request, read
 from methods.sampling.queue import Queue, make_queue, work
 from tests.conftest import files_below, moving_square
 from utils.checkpoints import file as checkpoint
-from utils.gif import read_comment, read_gif
+from utils.gif import read_comment
 from utils.processes import World
+from utils.reading.reader import read_frames
 from utils.writing import write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -214,7 +215,7 @@ def test_ctrl_c_keeps_what_is_written_and_says_how_to_go_on(rough: Path, tmp_pat
     assert process.returncode == 130, err
     found = sorted(tmp_path.iterdir())
     assert set(out.splitlines()) <= {str(path) for path in found} and 0 < len(found) < 500
-    assert all(len(read_gif(path)[0]) == 4 and path.suffix == ".gif" for path in found)
+    assert all(len(read_frames(path)) == 4 and path.suffix == ".gif" for path in found)
     last = err.splitlines()[-1]
     assert last.startswith(f"{tmp_path}: interrupted, ") and last.endswith(" left. Go on with the same command.")
 

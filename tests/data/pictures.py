@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+
+from utils.gif import scan
 
 
 def gradient(side: int = 64) -> np.ndarray:
@@ -13,3 +17,8 @@ def gradient(side: int = 64) -> np.ndarray:
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def delays_of(gif: Path) -> list[int]:
+    """Milliseconds of each frame."""
+    return scan(gif, gif.read_bytes()).delays

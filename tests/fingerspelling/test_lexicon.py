@@ -12,10 +12,11 @@ from PIL import Image
 
 from commands.prepare_data import letter_set
 from config import ConfigError
+from tests.data.pictures import delays_of
 from utils.fingerspelling import lexicon as fs
 from utils.fingerspelling.drawing import PoseError
 from utils.fingerspelling.folder import MANIFEST, Look, copies_in
-from utils.gif import read_gif
+from utils.reading.reader import read_frames
 
 SMALL = Look(image_size=16, num_frames=4, fps=8)
 
@@ -40,8 +41,8 @@ def test_american_letters_become_26_pairs_of_clip_and_caption(rendered):
     assert report.written == tuple(f"ase_{chr(65 + i)}" for i in range(26))
     assert not (report.skipped or report.failed)
     for name in report.written:
-        frames, delays = read_gif(output / "ase" / f"{name}.gif")
-        assert frames.shape == (4, 16, 16, 3) and sum(delays) == 500
+        gif = output / "ase" / f"{name}.gif"
+        assert read_frames(gif).shape == (4, 16, 16, 3) and sum(delays_of(gif)) == 500
     assert (output / "ase" / "ase_Q.txt").read_text() == "letter Q in American Sign Language\n"
 
 

@@ -15,7 +15,7 @@ from utils.fingerspelling import words as sw
 from utils.fingerspelling.folder import Look
 from utils.fingerspelling.joining import hold_of, place_holds, word_points
 from utils.fingerspelling.variation import Variation
-from utils.gif import read_gif
+from utils.reading.reader import read_frames
 
 SMALL = Look(image_size=16, num_frames=8, fps=8)
 
@@ -38,7 +38,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_words_become_pairs_beside_the_letters_folder(tmp_path: Path):
     report = render(tmp_path, "# animals", "", "cab", "  Bee ")
     assert report.written == ("ase_CAB", "ase_BEE") and report.folders == ("ase_words",)
-    frames, _ = read_gif(tmp_path / "out" / "ase_words" / "ase_CAB.gif")
+    frames = read_frames(tmp_path / "out" / "ase_words" / "ase_CAB.gif")
     assert frames.shape == (8, 16, 16, 3)
     assert (tmp_path / "out" / "ase_words" / "ase_BEE.txt").read_text() == "spell b e e\n"
 

@@ -20,7 +20,7 @@ from methods.sampling.provenance import Provenance, read
 from methods.sampling.reproduce import difference
 from tests.conftest import files_below, moving_square
 from utils.checkpoints import file as checkpoint
-from utils.gif import read_gif
+from utils.reading.reader import read_frames
 from utils.writing import write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def clip(clips: list[Path], here: Path) -> Path:
 def rewritten(clip: Path, **values: object) -> Provenance:
     """Put other facts into the comment of ``clip``."""
     facts = replace(read(clip), **values)
-    write_clip(clip, read_gif(clip)[0], fps=8, comment=facts.to_json())
+    write_clip(clip, read_frames(clip), fps=8, comment=facts.to_json())
     return facts
 
 
@@ -141,13 +141,13 @@ def test_the_checkpoint_may_have_moved(
 
 
 def test_other_pixels_are_counted_and_measured(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    comment, frames = read(clip).to_json(), read_gif(clip)[0]
+    comment, frames = read(clip).to_json(), read_frames(clip)
     frames[0, 0, 0] = frames[0, 0, 0] ^ 1
     frames[2, 5, 7, 1] ^= 8
     write_clip(clip, frames, fps=8, comment=comment)
-    wanted = read_gif(clip)[0]
+    wanted = read_frames(clip)
     assert main(["reproduce", str(clip)]) == 1
-    found = read_gif(clip.with_name("clip_reproduced.gif"))[0]
+    found = read_frames(clip.with_name("clip_reproduced.gif"))
     assert f"differs from {clip} {difference(found, wanted)}\n" in capsys.readouterr().out
     num_different, largest = map(int, re.search(r"(\d+) of 1,024 .* (\d+) of", difference(found, wanted)).groups())
     assert num_different >= 2 and largest >= 8
