@@ -90,6 +90,8 @@ def write_parts(path: Path, parts: list[bytes], *, form: str) -> None:
             write_file(partial / f"{number:05d}.png", part, durable=False)  # one that is lost is missed
         for frame in before:
             frame.unlink()
+        if path.is_dir():
+            path.rmdir()  # Windows replaces no folder
         os.replace(partial, path)
     except OSError as error:
         raise FileError(f"{path} cannot become a folder of frames: {error.strerror or error}.") from error
