@@ -48,11 +48,12 @@ class TextToSignDataset:
         data_format: str = "auto",
         cache_dir: str | Path = "",
         verify: bool = False,
+        may_be_empty: bool = False,
     ) -> None:
         """Read the whole folder, of what ``cache_dir`` knows only sizes and times, unless ``verify``.
 
         Raises:
-            DatasetError: no folder, or no usable clip in it.
+            DatasetError: no folder, or no usable clip in it, unless it ``may_be_empty``.
             LayoutError: the list of its clips is missing or broken.
             ConfigError: ``cache_dir`` is a file.
         """
@@ -74,12 +75,16 @@ class TextToSignDataset:
             f"{row.path}: {remark}" for row, clip in used for remark in clip.facts.remarks
         ]
         self.copies = copies_among(self.folder, self.names)
-        if not self.names:
+        if not self.names and not may_be_empty:
             first = f"{len(self.problems)} left out, first {self.problems[0].text}" if self.problems else ""
             raise DatasetError(f"{self.folder} holds no usable clip. {first or 'It is empty of clips'}." + _CURE)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def content(self, index: int) -> str:
+        """A digest of a clip's file and window: the same for clips that are the same, whatever their names."""
+        return self._keys[index]
 
     def frames(self, index: int) -> np.ndarray:
         """(F, H, W, 3) uint8, as it is kept.
@@ -116,7 +121,7 @@ _CURE = (
 )
 
 
-def load_dataset(config: Config, *, verify: bool = False) -> TextToSignDataset:
+def load_dataset(config: Config, *, verify: bool = False, may_be_empty: bool = False) -> TextToSignDataset:
     """The dataset that the config names; of the processes on a machine the first verifies it.
 
     Raises:
@@ -124,7 +129,7 @@ def load_dataset(config: Config, *, verify: bool = False) -> TextToSignDataset:
     """
     return TextToSignDataset(
         config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE, data_format=config.DATA_FORMAT,
-        cache_dir=config.CACHE_DIR, verify=verify and world().local_rank == 0,
+        cache_dir=config.CACHE_DIR, verify=verify and world().local_rank == 0, may_be_empty=may_be_empty,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import os
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +51,22 @@ def encoder_shape(name: str) -> EncoderShape | None:
     except (OSError, ValueError):
         return None
     return EncoderShape(config.hidden_size, 4 * sum(p.numel() for p in model.parameters()))
+
+
+def caption_lengths(name: str, texts: Sequence[str]) -> list[int] | None:
+    """Tokens of each caption before it is cut; None where the encoder's tokenizer is not on this machine.
+
+    Raises:
+        TextEncoderError: no installed package of that name.
+    """
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(_source(name), local_files_only=True)
+    except (OSError, ValueError):
+        return None
+    return [len(ids) for ids in tokenizer(list(texts), truncation=False)["input_ids"]]
 
 
 def _source(name: str) -> str:

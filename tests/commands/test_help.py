@@ -11,7 +11,10 @@ import pytest
 from main import main, parse_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("plan", "train", "sample", "reproduce", "evaluate", "prepare-data", "config", "checkpoints", "fix-config")
+COMMANDS = (
+    "plan", "train", "sample", "reproduce", "evaluate", "inspect-data", "prepare-data", "config", "checkpoints",
+    "fix-config",
+)  # fmt: skip
 
 
 def test_help_names_every_command_and_answers_without_loading_torch() -> None:

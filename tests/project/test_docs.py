@@ -119,7 +119,7 @@ def test_a_quoted_benchmark_is_there_and_has_the_flags(page: str, command: str) 
 
 def test_every_command_is_quoted_somewhere() -> None:
     quoted = {command.split()[0] for page in PAGES for command in commands(page.read_text(encoding="utf-8")) if command}
-    assert {"train", "sample", "evaluate", "prepare-data", "plan", "reproduce"} <= quoted
+    assert {"train", "sample", "evaluate", "inspect-data", "prepare-data", "plan", "reproduce"} <= quoted
 
 
 @pytest.mark.parametrize(("page", "setting"), over_pages(settings_rows))

@@ -33,6 +33,7 @@ RANKS = {  # lowest first
     "models.architectures": 6,
     "diffusion": 7,
     "methods.cost": 8,
+    "methods.ledger": 8,
     "methods.sampling": 8,
     "methods.evaluation": 9,
     "methods.training": 10,

@@ -1,0 +1,156 @@
+"""The ledger of a folder of clips: what the training uses, what it does not and why, and what is odd with the rest.
+
+Nothing is decided here: a clip is used if it is one of the dataset's, else it is one of its problems.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dataset import TextToSignDataset
+from utils.contact_sheet import contact_sheet
+from utils.reading.bars import without_bars
+from utils.reading.signer import MOVES
+
+SHEET_CLIPS, SHEET_ROW = 24, 8
+BINS, BAR = 8, 30  # of a histogram; letters of its longest line
+REASONS = {"missing": "listed but missing", "row": "listed wrongly", "unreadable": "unreadable", "unlisted": "unlisted"}
+SHOWN = 10  # names of a finding, in the text
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """``left_out`` has the lines of each of REASONS, ``findings`` names of used clips; ``cut`` too, by their captions,
+    None where the tokenizer is not at hand. Seconds, frames a second, px."""
+
+    folder: str
+    layout: str
+    num_listed: int
+    num_unlisted: int
+    num_used: int
+    left_out: dict[str, list[str]]
+    findings: dict[str, list[str]]
+    cut: list[str] | None
+    remarks: list[str]
+    seconds: list[float]
+    rates: list[float]
+    sizes: dict[str, int]
+    signers: dict[str, int]
+    splits: dict[str, int]
+
+    @property
+    def num_left_out(self) -> int:
+        return sum(map(len, self.left_out.values()))
+
+    def __str__(self) -> str:
+        """Counts, a line for everything that is left out, findings, histograms."""
+        told = ", ".join(f"{len(lines)} {REASONS[kind]}" for kind, lines in self.left_out.items() if lines) or "none"
+        cut = "not counted, the text encoder is not here" if self.cut is None else _some(self.cut)
+        lines = [
+            f"{self.folder}: layout {self.layout}, {self.num_listed} clips listed, {self.num_unlisted} unlisted",
+            f"used {self.num_used}, left out {self.num_left_out}: {told}",
+            *(f"left out: {line}" for kind in REASONS for line in self.left_out[kind]),
+            *(f"{what}: {_some(names)}" for what, names in self.findings.items() if names),
+            f"captions cut by TEXT_MAX_LENGTH: {cut}",
+            *(f"note: {remark}" for remark in self.remarks),
+            *_histogram("seconds", self.seconds),
+            *_histogram("frames a second", self.rates),
+        ]
+        for what in ("sizes", "signers", "splits"):
+            counts = Counter(getattr(self, what)).most_common(SHOWN + 1)
+            more = ", ..." if len(counts) > SHOWN else ""
+            lines += [f"{what}: " + ", ".join(f"{name} {n}" for name, n in counts[:SHOWN]) + more] if counts else []
+        return "\n".join(lines)
+
+
+def ledger_of(data: TextToSignDataset, *, num_frames: int, cut: list[str] | None) -> Ledger:
+    """Of all that the dataset read and left out."""
+    left_out = {kind: [p.text for p in data.problems if p.kind == kind] for kind in REASONS}
+    num_unlisted = len(left_out["unlisted"])
+    named = list(zip(data.names, data.facts, strict=True))
+    still, barred = _seen(data)
+    return Ledger(
+        folder=str(data.folder),
+        layout=data.layout,
+        num_listed=len(data) + len(data.problems) - num_unlisted,
+        num_unlisted=num_unlisted,
+        num_used=len(data),
+        left_out=left_out,
+        findings={
+            f"shorter than {num_frames} frames": [name for name, facts in named if facts.num_source < num_frames],
+            "without motion": still,
+            "the same clip": _doubled(data),
+            "with black bars in the middle square": barred,
+            "turned upright": [name for name, facts in named if facts.rotation % 360],
+        },
+        cut=cut,
+        remarks=data.remarks,
+        seconds=[facts.seconds for facts in data.facts],
+        rates=[facts.frames_per_second for facts in data.facts],
+        sizes=dict(Counter("{}x{}".format(*facts.size) for facts in data.facts)),
+        signers=dict(Counter(row.signer for row in data.rows if row.signer)),
+        splits=dict(Counter(row.split for row in data.rows if row.split)),
+    )
+
+
+def sheet_of(data: TextToSignDataset) -> Image.Image:
+    """Middle frames of 24 clips, spread over the folder, as training sees them."""
+    number = min(SHEET_CLIPS, len(data))
+    chosen = [(2 * i + 1) * len(data) // (2 * number) for i in range(number)]
+    bands = [chosen[start : start + SHEET_ROW] for start in range(0, number, SHEET_ROW)]
+    sheets = [contact_sheet([("", [data.frames(i) for i in band])], [data.texts[i] for i in band]) for band in bands]
+    whole = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
+    for index, sheet in enumerate(sheets):
+        whole.paste(sheet, (0, sum(above.height for above in sheets[:index])))
+    return whole
+
+
+def _seen(data: TextToSignDataset) -> tuple[list[str], list[str]]:
+    """Names of the clips that show no motion, and of those with black bars, by the frames that training sees."""
+    still, barred = [], []
+    for index, name in enumerate(data.names):
+        frames = data.frames(index)
+        if int((frames.max(axis=0) - frames.min(axis=0)).max()) <= MOVES:
+            still.append(name)
+        if without_bars(frames) != (0, 0, frames.shape[2], frames.shape[1]):
+            barred.append(name)
+    return still, barred
+
+
+def _doubled(data: TextToSignDataset) -> list[str]:
+    """``a = b``, with their splits where they differ, of clips with the same content and window."""
+    same: dict[str, list[int]] = {}
+    for index in range(len(data)):
+        same.setdefault(data.content(index), []).append(index)
+    found = []
+    for indices in (indices for indices in same.values() if len(indices) > 1):
+        splits = {data.rows[i].split for i in indices}
+        told = [f"{data.names[i]} ({data.rows[i].split})" if len(splits) > 1 else data.names[i] for i in indices]
+        found.append(" = ".join(told))
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)}: {', '.join(names[:SHOWN])}{more}" if names else "0"
+
+
+def _histogram(what: str, values: Sequence[float]) -> list[str]:
+    """A line each of some equal parts of their range; one line where they are all the same."""
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    if high - low < 0.01:
+        return [f"{what}: {low:.4g} for all"]
+    counts, edges = np.histogram(values, bins=BINS)
+    bars: list[Any] = ["#" * round(BAR * count / counts.max()) for count in counts]
+    return [f"{what}:"] + [
+        f"  {left:7.2f} to {right:7.2f}  {count:6d} {bar}"
+        for left, right, count, bar in zip(edges, edges[1:], counts, bars, strict=False)
+    ]
