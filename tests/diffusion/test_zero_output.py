@@ -139,7 +139,7 @@ def test_a_run_from_scratch_begins_at_zero_and_leaves_it_with_its_first_step(deb
 def test_one_nan_in_any_tensor_of_the_model_makes_no_clip(
     architecture: str, debug_config: MakeConfig, encoder: TextEncoder
 ) -> None:
-    changes = {"NUM_FRAMES": 2, "UNET_PATCH_SIZE": 4, "INFERENCE_TIMESTEPS": 1, "GUIDANCE_SCALE": 1.0}
+    changes = {"NUM_FRAMES": 2, "UNET_PATCH_SIZE": 4, "UNET_LEVELS": 1, "INFERENCE_TIMESTEPS": 1, "GUIDANCE_SCALE": 1.0}
     config = debug_config(MODEL_ARCHITECTURE=architecture, **changes)
     model = create_text2sign(config, encoder).eval()
     draw = torch.Generator().manual_seed(0)
