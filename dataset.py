@@ -69,6 +69,7 @@ class TextToSignDataset:
         self.problems = [*listing.problems, *unreadable]
         self.rows = [row for row, _ in used]
         self.names, self.texts = [row.name for row in self.rows], [row.text for row in self.rows]
+        self.splits = [row.split for row in self.rows]
         self.facts = [clip.facts for _, clip in used]
         self._keys = [clip.key for _, clip in used]
         self.remarks = listing.remarks + [

@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     loaded = load_model(arguments.checkpoint, batch_size=16)
     data = load_dataset(loaded.config)
-    training, held_out = split(loaded.config, data.names, copies=data.copies)
+    training, held_out = split(loaded.config, data.names, copies=data.copies, splits=data.splits)
     found = train_judge(data, training, held_out, seed=loaded.config.SEED, num_steps=500)
     captions = sorted({data.texts[row] for row in rows_by_part(loaded, data)["train"]})
     chosen = captions[:: max(1, len(captions) // arguments.clips)][: arguments.clips]

@@ -293,7 +293,9 @@ class Trainer:
     def _build(self, content: dict[str, object] | None, path: Path | None) -> None:
         """Split, encoder and model, on the host; the model fresh, or with the weights of ``content``."""
         config = self.config
-        self.training, self.validation = split(config, self.data.names, copies=self.data.copies)
+        self.training, self.validation = split(
+            config, self.data.names, copies=self.data.copies, splits=self.data.splits
+        )
         self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
         self.model = create_text2sign(config, self.encoder)
         if content is None or path is None:

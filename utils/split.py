@@ -6,7 +6,7 @@ A name ``GROUP__REST`` puts a clip into a group (a signer, a source video) that 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,18 +19,32 @@ class SplitError(UserError):
     """The split's file is not there, or was written for other clips."""
 
 
-def split(config: Config, names: list[str], *, copies: Mapping[str, str]) -> tuple[list[int], list[int]]:
-    """(training, held-out) indices that the config decides: by SPLIT_FILE if one is named, else by SPLIT_SEED.
+def split(
+    config: Config, names: list[str], *, copies: Mapping[str, str], splits: Sequence[str] = ()
+) -> tuple[list[int], list[int]]:
+    """(training, held-out) indices: by SPLIT_FILE if one is named, else as the data's own ``splits`` (one a name) say,
+    else by SPLIT_SEED.
 
-    ``copies`` (name -> that of its clip) of a held-out clip are in neither: they would only count it again.
+    Test clips are in neither. Nor are ``copies`` (name -> that of its clip) of a held-out clip, which only count it
+    again.
 
     Raises:
-        ConfigError, SplitError: as ``split_by_file``.
+        ConfigError: as ``split_by_file``.
+        SplitError: as there, or the data name no clip to train on.
     """
+    tried = [i for i in range(len(names)) if not splits or splits[i] != "test"]
+    own = [names[i] for i in tried]
     if config.SPLIT_FILE:
-        training, held_out = split_by_file(names, Path(config.SPLIT_FILE))
+        found = split_by_file(own, Path(config.SPLIT_FILE))
+    elif "validation" in splits:
+        found = tuple(
+            [i for i, row in enumerate(tried) if (splits[row] == "validation") == held] for held in (False, True)
+        )
     else:
-        training, held_out = split_indices(names, fraction=config.VALIDATION_FRACTION, seed=config.SPLIT_SEED)
+        found = split_indices(own, fraction=config.VALIDATION_FRACTION, seed=config.SPLIT_SEED)
+    training, held_out = ([tried[i] for i in part] for part in found)
+    if splits and not training:
+        raise SplitError("The data's own split has no clip to train on; wanted some under train.")
     return training, without_copies(names, held_out, copies=copies)
 
 

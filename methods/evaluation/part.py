@@ -93,7 +93,7 @@ def rows_by_part(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, list
     """
     others = {CLIPS: without_copies(data.names, list(range(len(data))), copies=data.copies)}
     try:
-        training, held_out = split(loaded.config, data.names, copies=data.copies)
+        training, held_out = split(loaded.config, data.names, copies=data.copies, splits=data.splits)
     except SplitError as error:
         print(f"note: all clips are judged as one part, trained on or not: {error}", file=sys.stderr)
         return others
@@ -110,7 +110,7 @@ def rows_of_judge(
     """(training, held-out) rows of the recogniser: those of the model, or all clips where these are unknown."""
     if CLIPS in rows:
         return list(range(len(data))), []
-    return split(loaded.config, data.names, copies=data.copies)
+    return split(loaded.config, data.names, copies=data.copies, splits=data.splits)
 
 
 def some(rows: list[int], name: str, *, at_most: int, seed: int) -> list[int]:

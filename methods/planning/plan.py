@@ -130,8 +130,8 @@ def num_training_clips(config: Config) -> int:
     """
     folder = Path(config.DATA_DIR)
     rows = read_listing(folder, config.DATA_FORMAT)[1].rows if folder.is_dir() else []
-    names = [row.name for row in rows]
-    return len(split(config, names, copies=copies_among(folder, names))[0]) if names else 0
+    names, splits = [row.name for row in rows], [row.split for row in rows]
+    return len(split(config, names, copies=copies_among(folder, names), splits=splits)[0]) if names else 0
 
 
 def _host(

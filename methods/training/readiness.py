@@ -87,7 +87,7 @@ def read_clips(config: Config) -> tuple[TextToSignDataset, list[int]]:
             f"DATA_DIR={config.DATA_DIR}: {len(data.problems)} unusable, wanted none: {found}. "
             "Mend or remove what is named (training itself would name it and leave it out)."
         )
-    return data, split(config, data.names, copies=data.copies)[0]
+    return data, split(config, data.names, copies=data.copies, splits=data.splits)[0]
 
 
 def check_frozen(encoder: TextEncoder) -> int:

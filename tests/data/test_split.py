@@ -66,3 +66,15 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text("held out: ase_A")
     with pytest.raises(ConfigError, match="no JSON"):
         split_by_file(NAMES, tmp_path / "text.json")
+
+
+def test_the_data_s_own_split_decides_and_test_clips_are_in_neither_part(tmp_path: Path) -> None:
+    config = make_config("debug", {"VALIDATION_FRACTION": 0.3})
+    splits = ["train", "validation", "test", "", "validation", "test"]
+    assert split(config, NAMES, copies={}, splits=splits) == ([0, 3], [1, 4])
+    training, held_out = split(config, NAMES, copies={}, splits=["train", "", "test", "", "", "test"])
+    assert sorted(training + held_out) == [0, 1, 3, 4] and held_out  # by SPLIT_SEED, as none is named
+    by_file = make_config("debug", {"SPLIT_FILE": str(write(tmp_path, {"held_out": ["ase/ase_A"]}))})
+    assert split(by_file, NAMES, copies={}, splits=splits) == ([3, 4], [0, 1])
+    with pytest.raises(SplitError, match="no clip to train on"):
+        split(config, NAMES, copies={}, splits=["validation"] * 6)
