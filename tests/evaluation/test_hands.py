@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from methods.evaluation.likeness.hands import MISSED, agreement, measure_hands, order_of_hands, summary, warped_cost
+from methods.evaluation.likeness.hands import MISSED, agreement, measure_hands, order_of_hands, summary, warped
 from methods.evaluation.likeness.order import ladders
 
 SHAPE = np.random.default_rng(0).random((21, 2)) * 10
@@ -57,6 +57,7 @@ def test_warping_forgives_a_clip_that_is_late_and_no_other_hand() -> None:
 
 
 def test_the_best_path_is_that_of_all_paths() -> None:
+    """Frames that lack a hand are missed, beyond the path."""
     costs = np.random.default_rng(2).random((4, 5))
 
     def paths(i: int, j: int, total: float, steps: int) -> list[tuple[float, int]]:
@@ -67,7 +68,8 @@ def test_the_best_path_is_that_of_all_paths() -> None:
         return [path for way in ways for path in paths(*way, total, steps)]
 
     total, steps = min(paths(0, 0, 0.0, 0))
-    assert warped_cost(costs) == pytest.approx(total / steps)
+    assert warped(costs) == pytest.approx(total / steps)
+    assert warped(np.zeros((3, 1))) == pytest.approx(2 * MISSED / 5) and warped(np.zeros((3, 0))) == MISSED
 
 
 def test_of_two_hands_each_is_compared_with_the_nearest_whichever_comes_first() -> None:

@@ -32,7 +32,7 @@ class Agreement:
     num_found: int  # of these, with a hand in the clip, too
     within: float  # share of the points of real hands with their like within WITHIN, summed over those frames
     distance: float  # mean distance of points, in hand sizes, summed over the frames in which both have hands
-    warped: float  # that distance along the best path through both clips, per step of the path
+    warped: float  # that distance along the best path through both clips' frames with hands
 
 
 def agreement(made: Points, real: Points) -> Agreement | None:
@@ -45,32 +45,35 @@ def agreement(made: Points, real: Points) -> Agreement | None:
     means = np.where(np.isnan(pairs[..., 0]), np.inf, pairs.mean(axis=-1))  # (F, F, 2, 2): real, made, real's, made's
     best = means.min(axis=3)  # (F, F, 2)
     shown, found = there.any(axis=1), ~np.isnan(made[..., 0, 0]).all(axis=1)
-    costs = (
-        np.where(there[:, None], np.minimum(best, MISSED), 0).sum(axis=2) / np.maximum(there.sum(axis=1), 1)[:, None]
-    )
-    costs[~shown] = np.where(found, MISSED, 0.0)
+    costs = np.where(there[:, None], np.minimum(best, MISSED), np.nan)[shown][:, found]
     both = np.flatnonzero(shown & found)
     near = [
         np.mean([(pairs[i, i, hand, means[i, i, hand].argmin()] < WITHIN).mean() for hand in np.flatnonzero(there[i])])
         for i in both
     ]
     apart = [best[i, i][there[i]].mean() for i in both]
-    return Agreement(int(shown.sum()), len(both), float(np.sum(near)), float(np.sum(apart)), warped_cost(costs))
+    return Agreement(
+        int(shown.sum()), len(both), float(np.sum(near)), float(np.sum(apart)), warped(np.nanmean(costs, axis=2))
+    )
 
 
-def warped_cost(costs: np.ndarray) -> float:
+def warped(costs: np.ndarray) -> float:
     """Dynamic time warping (Sakoe & Chiba 1978): the least sum of ``costs`` (n, m) on a path from corner to corner.
 
-    A step goes on in either clip or in both; the sum is over the path's length.
+    A step goes on in either clip or in both. The mean is over the path and, where m is less than n, over the n - m
+    frames that lack a hand; these cost MISSED.
     """
     n, m = costs.shape
+    if m == 0:
+        return MISSED
+    lacking = max(0, n - m)
     total, length = np.full((n + 1, m + 1), np.inf), np.zeros((n + 1, m + 1))
     total[0, 0] = 0
     for i in range(n):
         for j in range(m):
             before = min(((i, j), (i, j + 1), (i + 1, j)), key=lambda cell: total[cell])
             total[i + 1, j + 1], length[i + 1, j + 1] = total[before] + costs[i, j], length[before] + 1
-    return float(total[n, m] / length[n, m])
+    return float((total[n, m] + lacking * MISSED) / (length[n, m] + lacking))
 
 
 def summary(agreements: Sequence[Agreement | None]) -> dict[str, float | None]:
