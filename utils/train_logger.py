@@ -102,10 +102,15 @@ class TrainLogger:
                 file=sys.stderr,
             )
 
-    def scalars(self, step: int, values: Mapping[tuple[str, str], float]) -> None:
-        """(category, name) -> value, after ``step`` optimiser steps; in JSON what is no finite number is null."""
+    def scalars(self, step: int, values: Mapping[tuple[str, str], float], *, shown_only: bool = False) -> None:
+        """(category, name) -> value, after ``step`` optimiser steps; in JSON what is no finite number is null.
+
+        ``shown_only``: in TensorBoard alone, where the step has its line of JSON already.
+        """
         named = {tag(*key): float(value) for key, value in values.items()}
         self._show(lambda writer: [writer.add_scalar(name, value, step) for name, value in named.items()])
+        if shown_only:
+            return
         finite = {name: value if math.isfinite(value) else None for name, value in named.items()}
         line = json.dumps({"step": step, "time": round(time.time(), 3), **finite}) + "\n"
         try:

@@ -8,6 +8,7 @@ import numpy as np
 
 from config import Config
 from dataset import TextToSignDataset
+from methods.evaluation.motion import measure_motion
 from methods.sampling.generate import generate
 from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import Request, file_name
@@ -24,10 +25,11 @@ def folder(config: Config) -> Path:
 
 def preview(
     loaded: LoadedModel, data: TextToSignDataset, indices: list[int], *, write: bool = True
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], dict[str, float | None]]:
     """Make a clip for each of the first NUM_PREVIEWS captions of the clips ``indices``, and ``write`` it as ``sample``.
 
-    Returns title -> (F, height, width, 3) uint8: the generated clip beside the first real one of its caption.
+    Returns title -> (F, height, width, 3) uint8: the generated clip beside the first real one of its caption; and their
+    figures of motion (``measure_motion``).
     """
     config = loaded.config
     first = {text: i for i, text in reversed([(i, data.texts[i]) for i in indices])}
@@ -36,8 +38,9 @@ def preview(
     for clip in clips if write else []:
         clip.write(folder(config) / file_name(clip.facts))
     titles = [f"{number}_{title[:MAX_TITLE]}" for number, title in enumerate(short_titles(texts), start=1)]
-    shown = [beside(data.frames(first[text]), clip.frames) for text, clip in zip(texts, clips, strict=True)]
-    return dict(zip(titles, shown, strict=True))
+    real, made = [data.frames(first[text]) for text in texts], [clip.frames for clip in clips]
+    shown = [beside(*pair) for pair in zip(real, made, strict=True)]
+    return dict(zip(titles, shown, strict=True)), measure_motion(made, texts, real, texts)
 
 
 def beside(real: np.ndarray, generated: np.ndarray) -> np.ndarray:

@@ -39,6 +39,7 @@ from utils.video import VideoError
 
 NUM_RANKED = 8  # clips and captions of the prompt ranking, at most
 RANKING_LEVELS = 3  # noise levels of it
+PREVIEW_FIGURES = {"moving_psnr": "previews_moving_psnr", "explained": "previews_motion_explained"}
 
 Values = dict[tuple[str, str], float]  # (category, name) -> value
 
@@ -104,12 +105,16 @@ class Report:
         loaded = LoadedModel(run.model, run.encoder, config, step, path, sha256_at(path, step))
         try:
             with self._averaged_weights():
-                found = preview(loaded, run.data, self._pool, write=world().is_first)
+                found, motion = preview(loaded, run.data, self._pool, write=world().is_first)
         except (VideoError, FileError) as error:
             tqdm.write(f"no previews at step {step}: {error}", file=sys.stderr)
             return
         for name, frames in found.items():
             self._log.clip(step, name, frames, fps=config.FPS)
+        told = {
+            ("Epoch_Summary", name): motion[key] for key, name in PREVIEW_FIGURES.items() if motion[key] is not None
+        }
+        self._log.scalars(step, told, shown_only=True)  # the step's line is written: previews come after saving
 
     def _is_due(self, step: int, setting: str) -> bool:
         """Whether an epoch ends with ``step`` that is a multiple of the setting; 0 is never."""

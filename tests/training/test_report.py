@@ -78,6 +78,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, clips_folder: Path) -> Rec
 
 def test_each_of_the_fifteen_categories_has_content(watched: Trainer) -> None:
     found = tags(read_events(folder(watched.config)))
+    assert {f"03_Epoch_Summary/previews_{name}" for name in ("moving_psnr", "motion_explained")} <= found
     for number, category in enumerate(CATEGORIES, start=1):
         assert any(name.startswith(f"{number:02d}_{category}/") for name in found), category
     assert read_events(folder(watched.config)).Tags()["graph"]

@@ -45,6 +45,7 @@ def test_every_step_is_a_line_of_json_with_the_values_that_tensorboard_shows(tmp
     with TrainLogger(tmp_path / "new" / "run") as log:
         log.scalars(1, {**loss(0.5), ("System", "peak_memory_gib"): 2})
         log.scalars(2, loss(0.25))
+        log.scalars(2, {("Epoch_Summary", "previews_moving_psnr"): 20.0}, shown_only=True)
     lines = [json.loads(line) for line in (tmp_path / "new" / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(line.pop("time") > 1.7e9 for line in lines)  # seconds since the epoch
     assert lines == [
@@ -52,7 +53,9 @@ def test_every_step_is_a_line_of_json_with_the_values_that_tensorboard_shows(tmp
         {"step": 2, "01_Training/loss": 0.25},
     ]
     events = read_events(tmp_path / "new" / "run")
-    assert events.Tags()["scalars"] == ["01_Training/loss", "14_System/peak_memory_gib"]
+    assert events.Tags()["scalars"] == [
+        "01_Training/loss", "14_System/peak_memory_gib", "03_Epoch_Summary/previews_moving_psnr"
+    ]  # fmt: skip
     assert [(event.step, event.value) for event in events.Scalars("01_Training/loss")] == [(1, 0.5), (2, 0.25)]
 
 
