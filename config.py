@@ -113,6 +113,7 @@ class Config:
     # ---- Data -------------------------------------------------------------------------------------------------------
     DATA_DIR: str = "training_data"  # clips and their texts
     DATA_FORMAT: DataFormat = "auto"  # how they lie there, a key of LAYOUTS in utils/layouts; auto: recognised
+    FRAME_SPACING: str = "even"  # NUM_FRAMES over the whole clip, or frames per second ("12.5") of any window of it
     VALIDATION_FRACTION: Annotated[float, Limits(0.0, 0.9)] = 0.1  # of the groups of clips, held out by SPLIT_SEED
     SPLIT_SEED: Whole = 0  # which groups are held out; apart from SEED, so that runs compare
     SPLIT_FILE: str = ""  # JSON with "held_out": names of groups; decides instead of the two above
@@ -142,7 +143,7 @@ class Config:
     SAMPLER: Literal["ddim", "ddpm", "dpm++"] = "ddim"  # ddpm: posterior draws, no ETA; dpm++: few steps, ETA 0 only
     ETA: Fraction = 0.0  # ddim only. 0: deterministic, 1: DDPM's posterior variance
     GUIDANCE_SCALE: NonNegative = 2.0  # 0 ignores the text, 1 is plain conditioning, > 1 exaggerates it
-    FPS: Annotated[int, Limits(1, 50)] = 8  # frames per second of written clips; GIF delays sit on a 10 ms grid
+    FPS: Annotated[float, Limits(0, 50)] = 0.0  # frames per second of written clips; 0: as the training clips'
     CLIP_FORMAT: ClipFormat = "auto"  # of written clips; auto: mp4 where the model learned from a camera, else gif
     CLIP_SCALE: Annotated[int, Limits(1, 16)] = 1  # height and width of a pixel in a written clip, for eyes
 
@@ -175,6 +176,7 @@ class Config:
                 f"INFERENCE_TIMESTEPS={self.INFERENCE_TIMESTEPS} is more than TIMESTEPS={self.TIMESTEPS}. "
                 "Lower the first or raise the second."
             )
+        _ = self.FRAME_RATE
         if self.SAMPLER == "dpm++" and self.ETA > 0:
             raise ConfigError(
                 f"ETA={self.ETA:g} asks for noise, which SAMPLER=dpm++ never adds. Set ETA=0 or SAMPLER=ddim."
@@ -186,6 +188,17 @@ class Config:
                 raise ConfigError(f"{name} is empty; wanted a name.")
         if self.EXPERIMENT_NAME == "." or any(part in self.EXPERIMENT_NAME for part in ("/", "\\", "..")):
             raise ConfigError(f"EXPERIMENT_NAME={self.EXPERIMENT_NAME!r} must be a plain folder name.")
+
+    @property
+    def FRAME_RATE(self) -> float | None:
+        """Frames per second of what is trained on; None where they are even over each clip."""
+        try:
+            rate = None if self.FRAME_SPACING == "even" else float(self.FRAME_SPACING)
+        except ValueError:
+            rate = math.nan
+        if rate is not None and not 0 < rate <= 1000:
+            raise ConfigError(f"FRAME_SPACING={self.FRAME_SPACING!r}; wanted even, or frames per second such as 12.5.")
+        return rate
 
     def _units(self) -> list[tuple[str, int, str]]:
         """(setting, what it must be a multiple of, why) for the chosen architecture."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from utils.layouts.listing import Problem
 from utils.layouts.registry import read_listing
 from utils.processes import world
 from utils.reading.clip_cache import Clip, ClipCache
+from utils.runtime import generator
 from utils.video import batch_from_uint8
 
 STATISTICS_VALUES = 2**18  # of clips at a time, when statistics are taken: 2 MB in float64, which the processor caches
@@ -45,12 +47,15 @@ class TextToSignDataset:
         *,
         num_frames: int,
         image_size: int,
+        rate: float | None = None,
         data_format: str = "auto",
         cache_dir: str | Path = "",
         verify: bool = False,
         may_be_empty: bool = False,
     ) -> None:
         """Read the whole folder, of what ``cache_dir`` knows only sizes and times, unless ``verify``.
+
+        ``rate``: frames per second, of which a clip is any window; None: ``num_frames`` evenly over the whole.
 
         Raises:
             DatasetError: no folder, or no usable clip in it, unless it ``may_be_empty``.
@@ -60,7 +65,8 @@ class TextToSignDataset:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise DatasetError(f"DATA_DIR={folder} is no folder." + _CURE)
-        size = {"num_frames": num_frames, "image_size": image_size}
+        self._num_frames, self._rate = num_frames, rate
+        size = {"num_frames": num_frames, "image_size": image_size, "rate": rate}
         with ClipCache(cache_dir, self.folder, **size, verify=verify) as self._cache:
             self.layout, listing = read_listing(self.folder, data_format, recall=self._cache.recall)
             clips = self._cache.clips(listing.rows)
@@ -87,17 +93,32 @@ class TextToSignDataset:
         """A digest of a clip's file and window: the same for clips that are the same, whatever their names."""
         return self._keys[index]
 
-    def frames(self, index: int) -> np.ndarray:
-        """(F, H, W, 3) uint8, as it is kept.
+    def frames(self, index: int, place: float = 0.5) -> np.ndarray:
+        """(F, H, W, 3) uint8, read-only; at a rate the window at ``place`` in [0, 1) of where it can lie.
 
         Raises:
             VideoError: what was kept is lost, and the clip's file has changed.
         """
-        return self._cache.frames(self._keys[index])
+        found = self._cache.frames(self._keys[index])
+        first = int(place * (len(found) - self._num_frames + 1))
+        return found[first : first + self._num_frames]
 
-    def videos(self, indices: list[int]) -> Tensor:
-        """(B, 3, F, H, W) float32 in [-1, 1]."""
-        return batch_from_uint8([self.frames(index) for index in indices])
+    def videos(self, indices: list[int], *, drawn: tuple[int, int] | None = None) -> Tensor:
+        """(B, 3, F, H, W) float32 in [-1, 1].
+
+        ``drawn`` (SEED, epoch): at a rate, of each clip any window, a pure function of both and its name; None: the one
+        in the middle.
+        """
+        if drawn is None or self._rate is None:
+            return batch_from_uint8([self.frames(index) for index in indices])
+        seed, epoch = drawn
+        draws = [generator(seed, "window", epoch, self.names[index]) for index in indices]
+        places = [float(torch.rand((), generator=draw)) for draw in draws]
+        return batch_from_uint8([self.frames(index, place) for index, place in zip(indices, places, strict=True)])
+
+    def frames_per_second(self, indices: list[int]) -> float:
+        """At which these clips, as they are trained on, show what happened as fast as it did: the median of them."""
+        return self._rate or median(self._num_frames / self.facts[index].seconds for index in indices)
 
     def statistics(self, indices: list[int]) -> tuple[Tensor, float]:
         """Per-pixel mean over clips and frames (3, 1, H, W) float32, and the deviation of all pixels around it."""
@@ -129,8 +150,9 @@ def load_dataset(config: Config, *, verify: bool = False, may_be_empty: bool = F
         UserError: as ``TextToSignDataset``.
     """
     return TextToSignDataset(
-        config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE, data_format=config.DATA_FORMAT,
-        cache_dir=config.CACHE_DIR, verify=verify and world().local_rank == 0, may_be_empty=may_be_empty,
+        config.DATA_DIR, num_frames=config.NUM_FRAMES, image_size=config.IMAGE_SIZE, rate=config.FRAME_RATE,
+        data_format=config.DATA_FORMAT, cache_dir=config.CACHE_DIR, verify=verify and world().local_rank == 0,
+        may_be_empty=may_be_empty,
     )  # fmt: skip
 
 

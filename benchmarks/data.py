@@ -77,7 +77,7 @@ class Ready(TextToSignDataset):
         self.__dict__.update(data.__dict__)
         self.batch = torch.zeros_like(data.videos([0] * batch))
 
-    def videos(self, indices: list[int]) -> Tensor:
+    def videos(self, indices: list[int], *, drawn: tuple[int, int] | None = None) -> Tensor:
         return self.batch[: len(indices)]
 
 

@@ -11,6 +11,8 @@ from commands.common import add_command, config_of
 from config import Config, ConfigError
 from utils.captions import capital
 
+FPS = 8  # frames per second of drawings
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from utils.fingerspelling import folder, lexicon, words
 
     output = Path(args.output)
-    look = folder.Look(config.IMAGE_SIZE, config.NUM_FRAMES, config.FPS, copies=args.copies, seed=config.SEED)
+    look = folder.Look(config.IMAGE_SIZE, config.NUM_FRAMES, FPS, copies=args.copies, seed=config.SEED)
     if args.words is not None:
         report = words.render_words(output, Path(args.words), look=look, languages=args.languages or ["ase"])
     else:

@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     how.add_argument("--sampler", metavar="NAME", help="ddim, ddpm, or dpm++: deterministic, for few steps")
     how.add_argument("--eta", type=float, metavar="X", help="of ddim: 0 is deterministic, 1 as random as ddpm")
-    how.add_argument("--fps", type=int, metavar="N", help="frames per second of the written clip")
+    how.add_argument("--fps", type=float, metavar="N", help="frames per second; default: of the training clips")
     how.add_argument(
         "--format", metavar="NAME",
         help="gif, mp4 (H.264), webp (animated, lossless), or frames: a folder of PNG files;\n"

@@ -170,10 +170,10 @@ class Trainer:
 
     def _pieces(self, rows: list[int], noise: TrainingNoise, parts: list[Share]) -> Iterator[Piece]:
         """What this process computes of a step, piece by piece on its device."""
-        captions = self.captions(rows)
+        captions, epoch = self.captions(rows), self.step // self.steps_per_epoch
         for share in parts:
             yield Piece(
-                self.data.videos(rows[share.rows]).to(self.device),
+                self.data.videos(rows[share.rows], drawn=(self.config.SEED, epoch)).to(self.device),
                 self.encoder.encode(captions[share.rows]).to(self.device),
                 noise[share.rows].to(self.device),
                 num_clips=len(rows),
@@ -286,6 +286,7 @@ class Trainer:
             "data": {
                 **data_identity(self.data, self.training),
                 "drawn": are_drawn(self.data, self.training),  # which decides what samples are written as
+                "frames_per_second": self.data.frames_per_second(self.training),  # at which they play
             },
         }
         return gathered(found, keep=self.world.is_first) if self.is_sharded else found

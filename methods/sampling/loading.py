@@ -18,8 +18,10 @@ from models.encoder_files import TextEncoderError
 from models.text_encoder import TextEncoder
 from utils import runtime
 from utils.checkpoints import file as checkpoint
+from utils.gif import MAX_FPS
 
 MOST_CLIPS = 8  # of a batch, where nobody says how many
+UNTOLD_FPS = 8  # frames per second, where nobody knows those of the training clips
 DEFAULT_PIXELS = 16 * 64 * 64  # of a clip of the default size, of which eight need 2.3 GiB beside the weights
 
 
@@ -43,7 +45,7 @@ class LoadedModel:
     step: int
     path: Path
     sha256: str = ""  # of the checkpoint; empty where the weights were never saved
-    training_data: dict[str, int | str] = field(default_factory=dict)  # "data" of a checkpoint
+    training_data: dict[str, int | float | str] = field(default_factory=dict)  # "data" of a checkpoint
     batch_size: int = 0  # clips, or prompts for a clip, in one forward; 0 becomes ``default_batch_size``
 
     def __post_init__(self) -> None:
@@ -58,6 +60,12 @@ class LoadedModel:
         """Of written clips, a key of ``writing.FORMS``; a GIF where nobody says what the model learned from."""
         found = "gif" if self.training_data.get("drawn", True) else "mp4"
         return found if self.config.CLIP_FORMAT == "auto" else self.config.CLIP_FORMAT
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of written clips: the setting, or those of the clips that the model learned from."""
+        found = float(self.training_data.get("frames_per_second", UNTOLD_FPS))
+        return self.config.FPS or round(min(max(found, 1.0), MAX_FPS), 3)
 
     def facts(
         self, request: Request, *, batch_size: int = 1, batch_position: int = 0, num_tokens: int = 1
@@ -74,7 +82,7 @@ class LoadedModel:
             step=self.step,
             experiment=config.EXPERIMENT_NAME,
             **sampling_settings(config),
-            fps=config.FPS,
+            fps=self.fps,
             scale=config.CLIP_SCALE,
             batch_size=batch_size,
             batch_position=batch_position,

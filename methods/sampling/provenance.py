@@ -53,7 +53,7 @@ class Provenance:
     num_steps: Count
     eta: Fraction
     guidance_scale: NonNegative
-    fps: Annotated[int, Limits(1, 50)]
+    fps: Annotated[float, Limits(1, 50)]
     scale: Count  # px, height and width of one of the model's pixels
     batch_size: Annotated[int, Limits(1, 2**16)]  # clips that were sampled together
     batch_position: Whole  # of this one among them

@@ -102,7 +102,8 @@ class Report:
         if not self._is_due(step, "SAMPLE_EVERY_EPOCHS"):
             return
         path = checkpoint.latest_path(config)
-        loaded = LoadedModel(run.model, run.encoder, config, step, path, sha256_at(path, step))
+        rate = {"frames_per_second": run.data.frames_per_second(run.training)}
+        loaded = LoadedModel(run.model, run.encoder, config, step, path, sha256_at(path, step), training_data=rate)
         try:
             with self._averaged_weights():
                 found, motion = preview(loaded, run.data, self._pool, write=world().is_first)
@@ -110,7 +111,7 @@ class Report:
             tqdm.write(f"no previews at step {step}: {error}", file=sys.stderr)
             return
         for name, frames in found.items():
-            self._log.clip(step, name, frames, fps=config.FPS)
+            self._log.clip(step, name, frames, fps=loaded.fps)
         told = {
             ("Epoch_Summary", name): motion[key] for key, name in PREVIEW_FIGURES.items() if motion[key] is not None
         }

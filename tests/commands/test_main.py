@@ -96,7 +96,7 @@ MISTAKES: dict[str, tuple[Arguments, str]] = {
     "eta": (on_checkpoint("--text", "a", "--eta", "1.5"), "ETA=1.5 is outside its limits"),
     "guidance": (on_checkpoint("--text", "a", "--guidance_scale", "nan"), "GUIDANCE_SCALE=nan is outside its limits"),
     "sampler": (on_checkpoint("--text", "a", "--sampler", "dpm"), "Wanted one of: ddim, ddpm"),
-    "fps": (on_checkpoint("--text", "a", "--fps", "51"), "FPS=51 is outside its limits; wanted >= 1 and <= 50"),
+    "fps": (on_checkpoint("--text", "a", "--fps", "51"), "FPS=51.0 is outside its limits; wanted >= 0 and <= 50"),
     "model key": (
         on_checkpoint("--text", "a", "--set", "NUM_FRAMES=8"),
         "a checkpoint's model cannot be changed by --set",

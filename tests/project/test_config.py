@@ -124,7 +124,7 @@ def test_another_type_is_refused_and_both_types_are_named(name: str, value: Any,
         ("LEARNING_RATE", [1e-9, 10.0], [0.0, -1.0, float("inf"), float("nan")], "> 0"),
         ("WEIGHT_DECAY", [0.0], [-1e-9, float("nan")], ">= 0"),
         ("CAPTION_DROPOUT", [0.0, 1.0], [-0.01, 1.01, float("nan")], ">= 0 and <= 1"),
-        ("FPS", [1, 50], [0, 51], ">= 1 and <= 50"),
+        ("FPS", [0.0, 50.0], [-1.0, 51.0], ">= 0 and <= 50"),
         ("GUIDANCE_SCALE", [0.0, 30.0], [-1.0, float("inf")], ">= 0"),
     ],
 )

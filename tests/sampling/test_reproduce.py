@@ -47,7 +47,7 @@ def clip(clips: list[Path], here: Path) -> Path:
 def rewritten(clip: Path, **values: object) -> Provenance:
     """Put other facts into the comment of ``clip``."""
     facts = replace(read(clip), **values)
-    write_clip(clip, read_frames(clip), fps=8, comment=facts.to_json())
+    write_clip(clip, read_frames(clip), fps=facts.fps, comment=facts.to_json())
     return facts
 
 

@@ -27,9 +27,9 @@ MakeConfig = Callable[..., Config]
 class OneBrokenClip(TextToSignDataset):
     """The second clip in the order of names comes out as NaN."""
 
-    def videos(self, indices: list[int]) -> Tensor:
+    def videos(self, indices: list[int], *, drawn: tuple[int, int] | None = None) -> Tensor:
         broken = torch.tensor([math.nan if index == 1 else 1.0 for index in indices])
-        return super().videos(indices) * broken[:, None, None, None, None]
+        return super().videos(indices, drawn=drawn) * broken[:, None, None, None, None]
 
 
 def advance(trainer: Trainer, num_steps: int) -> list[StepResult]:

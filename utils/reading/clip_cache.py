@@ -59,9 +59,17 @@ class ClipCache:
     """
 
     def __init__(
-        self, cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int, verify: bool = False
+        self,
+        cache_dir: str | Path,
+        folder: Path,
+        *,
+        num_frames: int,
+        image_size: int,
+        rate: float | None = None,
+        verify: bool = False,
     ) -> None:
-        """Look at what is there; nothing is made yet. ``verify``: trust no file's size and time.
+        """Look at what is there; nothing is made yet. ``rate``: frames per second of whole clips, None: ``num_frames``
+        over each. ``verify``: trust no file's size and time.
 
         Raises:
             ConfigError: ``cache_dir`` is a file.
@@ -72,11 +80,12 @@ class ClipCache:
                 "or none: --set CACHE_DIR="
             )
         self._root, self._verify = Path(folder), verify
-        self._size = {"num_frames": num_frames, "image_size": image_size}
+        self._size = {"num_frames": num_frames, "image_size": image_size, "rate": rate, "whole": rate is not None}
         self._made_by = [FORMAT, self._size, PREPROCESSING, PIL.__version__, importlib.metadata.version("av")]
         self._store: Store | None = None
         if cache_dir:
-            self._store = Store(place_of(cache_dir, folder, num_frames=num_frames, image_size=image_size), what="clips")
+            form = f"{num_frames}x{image_size}" + (f"@{rate:g}" if rate else "")
+            self._store = Store(place_of(cache_dir, folder, form=form), what="clips")
         self._there = self._store.keys() - {INDEX} if self._store else set()
         found = self._store.get(INDEX) if self._store else None
         empty: dict[str, dict[str, Any]] = {"files": {}, "clips": {}}
@@ -105,7 +114,8 @@ class ClipCache:
         return found
 
     def frames(self, key: str) -> np.ndarray:
-        """(F, S, S, 3) uint8, read-only; read from the disk each time, from the clip's own file where it is lost.
+        """(F, S, S, 3) uint8, read-only, at a rate the whole clip; read from the disk each time, from the clip's own
+        file where it is lost.
 
         Raises:
             VideoError: it is lost, and the clip's file is not what it was.
@@ -273,8 +283,8 @@ def _files_of(path: Path) -> Iterator[tuple[bytes, Path]]:
         yield f"\0{file.name}\0{file.stat().st_size}\0".encode(errors="surrogateescape"), file
 
 
-def place_of(cache_dir: str | Path, folder: Path, *, num_frames: int, image_size: int) -> Path:
-    """The folder below ``cache_dir`` for the clips of ``folder`` at one size."""
+def place_of(cache_dir: str | Path, folder: Path, *, form: str) -> Path:
+    """The folder below ``cache_dir`` for the clips of ``folder`` in one form."""
     data = Path(folder).resolve()
-    name = f"{data.name[:40]}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:12]}-{num_frames}x{image_size}"
+    name = f"{data.name[:40]}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:12]}-{form}"
     return Path(cache_dir) / "clips" / name

@@ -20,6 +20,7 @@ from utils.reading.stills import Animation, FrameFolder
 from utils.reading.timeline import PLAUSIBLE_RATES, Timeline, even_moments, spaced_moments
 from utils.video import VideoError
 
+MOST_FRAMES = 1024  # of a clip at a rate that are kept, those in the middle: 12 MB at 64 px
 ANIMATIONS = (".gif", ".webp", ".png", ".apng")
 
 
@@ -69,10 +70,19 @@ def window_of(row: Row, timeline: Timeline) -> tuple[float, float]:
         raise VideoError(f"{row.path}: {error}") from error
 
 
-def read_clip(row: Row, *, num_frames: int, image_size: int, rate: float | None = None, place: float = 0.5) -> ReadClip:
+def read_clip(
+    row: Row,
+    *,
+    num_frames: int,
+    image_size: int,
+    rate: float | None = None,
+    place: float = 0.5,
+    whole: bool = False,
+) -> ReadClip:
     """The square in the middle of ``num_frames`` frames, upright and in RGB.
 
     ``rate``: frames per second, from a window at ``place`` in [0, 1] of where it can lie; None: evenly over the clip.
+    ``whole``: at a rate, all frames from which a window can be cut, ``num_frames`` at least and MOST_FRAMES at most.
 
     Raises:
         VideoError: the file cannot be read, is a single picture, or has nothing in its row's window.
@@ -86,7 +96,8 @@ def read_clip(row: Row, *, num_frames: int, image_size: int, rate: float | None 
         if rate is None:
             moments = even_moments(left, right, num_frames)
         else:
-            moments = spaced_moments(left, right, num_frames, rate=rate, place=place)
+            most = min(int((right - left) * rate + 1e-6), MOST_FRAMES) if whole else 0
+            moments = spaced_moments(left, right, max(num_frames, most), rate=rate, place=place)
         pictures = list(source.pictures(timeline.shown_at(moments).tolist(), side=image_size, square=True))
         remarks = [*source.remarks, *_remarks(row, timeline.frames_per_second, right - left, num_frames, rate)]
     frames = np.stack([picture.pixels for picture in pictures])
@@ -118,4 +129,6 @@ def _remarks(row: Row, fps: float, seconds: float, num_frames: int, rate: float 
         found.append(f"{row.path}: {fps:.4g} frames per second by its own timestamps")
     if rate is not None and seconds < num_frames / rate:
         found.append(f"{row.path}: {seconds:.2f} s are shorter than {num_frames} frames at {rate:g} a second; held")
+    if rate is not None and seconds * rate > MOST_FRAMES + 1:
+        found.append(f"{row.path}: {seconds:.0f} s are long; windows are cut from {MOST_FRAMES} frames in the middle")
     return found
