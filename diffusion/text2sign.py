@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from config import Config
+from diffusion.motion_weight import motion_weights
+from diffusion.residual import ResidualFilter
 from models.architecture import Architecture
 from models.architectures import dit3d, tinyfusion, unet3d, vit3d, vivit
 from models.text_features import TextFeatures, TextStandardiser
@@ -98,6 +100,8 @@ class Text2Sign(nn.Module):
         c, _, h, w = clip_shape
         self.register_buffer("clip_mean", torch.zeros(c, 1, h, w))
         self.register_buffer("clip_std", torch.ones(()))
+        # The other predictions hold x_t in what they stand for.
+        self.residual = ResidualFilter(clip_shape) if prediction_type == "sample" else None
 
     @torch.no_grad()
     def fit_clip_statistics(self, mean: Tensor, std: float) -> None:
@@ -132,14 +136,31 @@ class Text2Sign(nn.Module):
         x_0, x_t, prediction = self.noise_and_predict(video, self.text(text), eps, t)
         return x_0, x_t, self.schedule.to_x_0(prediction, x_t, t, prediction_type=self.prediction_type)
 
-    def forward(self, video: Tensor, text: TextFeatures, noise: TrainingNoise) -> Tensor:
+    @torch.no_grad()
+    def refine(self, estimate: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """``estimate`` of x_0 with what ``x_t`` knows better (``ResidualFilter``), (B, C, F, H, W) each.
+
+        Sampling does without: there x_t lacks what the estimate lacks, and the filter would hand on its noise.
+        """
+        if self.residual is None:
+            return estimate
+        noisy = self.schedule.to_x_0(torch.zeros_like(x_t), x_t, t, prediction_type="epsilon")
+        return self.residual.refine(estimate, noisy, self.schedule.snr(t))
+
+    def forward(self, video: Tensor, text: TextFeatures, noise: TrainingNoise, motion_weight: float = 0.0) -> Tensor:
         """Loss of each clip, (B,) float32: the mean squared error of the prediction, weighted by timestep.
 
-        ``video`` (B, C, F, H, W) in [-1, 1], ``text`` raw encoder features of B rows.
+        ``video`` (B, C, F, H, W) in [-1, 1], ``text`` raw encoder features of B rows. Moving pixels weigh
+        1 + ``motion_weight`` times as much as others (``motion_weights``).
         """
         x_0, _, prediction = self.noise_and_predict(video, self.text(text).with_null(noise.drop), noise.eps, noise.t)
         target = self.schedule.target(x_0, noise.eps, noise.t, prediction_type=self.prediction_type)
-        loss = (prediction - target).square().flatten(1).mean(1)
+        squares = (prediction - target).square()
+        if motion_weight:
+            squares = squares * motion_weights(video, motion_weight)
+        loss = squares.flatten(1).mean(1)
+        if self.residual is not None and self.training and torch.is_grad_enabled():
+            self.residual.meet(target - prediction.detach(), self.schedule.snr(noise.t))
         if self.min_snr_gamma is None:
             return loss
         weight = self.schedule.min_snr_weight(noise.t, gamma=self.min_snr_gamma, prediction_type=self.prediction_type)

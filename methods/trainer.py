@@ -34,7 +34,7 @@ from methods.training.start_report import Run
 from methods.training.step import Piece, StepResult, TrainingStep
 from methods.training.warm_start import TrainingError, fit_statistics, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
-from schedulers.training_schedules import ema_decay, learning_rate
+from schedulers.training_schedules import ema_decay, learning_rate, motion_weight
 from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints import listing as checkpoint_list
@@ -177,6 +177,7 @@ class Trainer:
                 self.encoder.encode(captions[share.rows]).to(self.device),
                 noise[share.rows].to(self.device),
                 num_clips=len(rows),
+                motion_weight=motion_weight(self.config, self.step, self.num_steps),
                 weight=share.weight * self.world.size,  # exchanged gradients are averaged over the processes
                 is_last=share is parts[-1],
             )

@@ -86,6 +86,10 @@ class NoiseSchedule(torch.nn.Module):
         """ln(alpha^2 / sigma^2), (T,) float64, falling."""
         return log_snr(self.exact)
 
+    def snr(self, t: Tensor) -> Tensor:
+        """alpha^2 / sigma^2 of each timestep, (B,)."""
+        return (self.alpha[t] / self.sigma[t]) ** 2
+
     def _at(self, table: Tensor, t: Tensor, like: Tensor) -> Tensor:
         return table[t].view(-1, *[1] * (like.dim() - 1))
 
@@ -114,7 +118,7 @@ class NoiseSchedule(torch.nn.Module):
 
     def min_snr_weight(self, t: Tensor, *, gamma: float, prediction_type: str) -> Tensor:
         """min(SNR, gamma) as a weight of the x_0 error (Hang et al. 2023, section 3.4), over the type's own. (B,)."""
-        snr = (self.alpha[t] / self.sigma[t]) ** 2
+        snr = self.snr(t)
         own = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[prediction_type]
         return snr.clamp(max=gamma) / own
 

@@ -16,6 +16,11 @@ def learning_rate(config: Config, step: int, num_steps: int) -> float:
     return rate
 
 
+def motion_weight(config: Config, step: int, num_steps: int) -> float:
+    """What moving pixels weigh beyond the others: MOTION_WEIGHT at the first step, falling linearly to zero."""
+    return config.MOTION_WEIGHT * (1 - step / num_steps)
+
+
 def ema_decay(config: Config, step: int) -> float:
     """Share of the old average that survives an update after ``step`` steps, EMA_EVERY steps in one."""
     return min(config.EMA_DECAY, (1 + step) / (10 + step)) ** config.EMA_EVERY

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from dataset import TextToSignDataset
+from diffusion.residual import PATCH, tubelets
 from diffusion.text2sign import Text2Sign
 from models.text_encoder import TextEncoder
 from schedulers.noise_schedulers import NoiseSchedule
 from utils import runtime
 
 LEVELS_DB = (22, 16, 10, 4, -2, -8, -14, -20)  # dB of SNR; the nearest timesteps are taken
-PATCH = 4  # px, side of the tubelets that the linear estimate sees, over all frames
 FITTED = 64  # clips that it is fitted to, at most
 
 Estimates = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]  # x_t, x_0, its estimate, eps, its estimate: (B, C, F, H, W)
@@ -96,6 +96,7 @@ def _estimate(
     now = torch.full((len(rows),), t, device=device)
     text = encoder.encode([data.texts[row] for row in rows]).to(device)
     x_0, x_t, x_0_hat = model.denoise(video, text, eps, now)
+    x_0_hat = model.refine(x_0_hat, x_t, now)
     return x_t, x_0, x_0_hat, eps, model.schedule.to_eps(x_0_hat, x_t, now)
 
 
@@ -131,17 +132,11 @@ class LinearEstimate:
         std = float(model.clip_std)
         moments, number = 0.0, 0
         for row in rows:
-            flat = tubelets((data.videos([row]) - self.mean) / std)
+            clip = (data.videos([row]) - self.mean) / std
+            flat = tubelets(clip, side=min(PATCH, *clip.shape[3:])).flatten(0, 1)
             moments, number = moments + (flat.T @ flat).double(), number + len(flat)
         self._spectrum = torch.linalg.eigvalsh(moments / number).clamp(min=0)  # (D,) float64
 
     def error(self, snr: float) -> float:
         """Mean squared error at a signal-to-noise ratio; at 0 that of the mean clip."""
         return float((self._spectrum / (1 + snr * self._spectrum)).mean())
-
-
-def tubelets(video: Tensor) -> Tensor:
-    """(B, C, F, H, W) -> (N, C * F * PATCH * PATCH): the squares of PATCH px that fit into the picture, over time."""
-    side = min(PATCH, *video.shape[3:])
-    parts = video.unfold(3, side, side).unfold(4, side, side)  # (B, C, F, rows, columns, side, side)
-    return parts.permute(0, 3, 4, 1, 2, 5, 6).flatten(0, 2).flatten(1)

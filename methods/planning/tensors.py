@@ -72,7 +72,7 @@ class TrainingTensors:
             video = torch.zeros(config.BATCH_SIZE, *config.INPUT_SHAPE, device=device)
             part = noise[start : start + config.BATCH_SIZE].to(device)
             text = TextFeatures.blank(config.BATCH_SIZE, self.num_tokens, self.model.text.width, device)
-            yield Piece(video, text, part, num_clips=num_clips)
+            yield Piece(video, text, part, num_clips=num_clips, motion_weight=config.MOTION_WEIGHT)
 
 
 def empty_model(config: Config, *, text_width: int, device: torch.device, dtype: torch.dtype | None) -> Text2Sign:

@@ -19,8 +19,9 @@ FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"  # phases of a step
 class Piece:
     """What one forward and backward pass of a step is made of.
 
-    ``video`` (B, C, F, H, W) in [-1, 1], raw ``text`` features of B rows, ``noise`` of B rows. The step's gradient is
-    of ``weight`` times the sum of the B losses over ``num_clips``; with its last piece processes exchange theirs.
+    ``video`` (B, C, F, H, W) in [-1, 1], raw ``text`` features of B rows, ``noise`` of B rows, and what moving pixels
+    weigh beyond the others. The step's gradient is of ``weight`` times the sum of the B losses over ``num_clips``; with
+    its last piece processes exchange theirs.
     """
 
     video: Tensor
@@ -28,6 +29,7 @@ class Piece:
     noise: TrainingNoise
     num_clips: int
     weight: int = 1
+    motion_weight: float = 0.0
     is_last: bool = True
 
 
@@ -48,7 +50,7 @@ class TrainingStep:
         for piece in pieces:
             enter(FORWARD)
             with exchanging(self.forward, now=piece.is_last):
-                loss = self.forward(piece.video, piece.text, piece.noise)
+                loss = self.forward(piece.video, piece.text, piece.noise, piece.motion_weight)
                 total = self.scaler.scale(loss.sum() * piece.weight / piece.num_clips)
                 one = torch.ones_like(total)  # which ``backward`` would make otherwise
                 enter(BACKWARD)

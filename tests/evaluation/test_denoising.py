@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from dataset import TextToSignDataset
+from diffusion.residual import PATCH, tubelets
 from diffusion.text2sign import Text2Sign
-from methods.evaluation.denoising import LEVELS_DB, LinearEstimate, measure_levels, timesteps, tubelets
+from methods.evaluation.denoising import LEVELS_DB, LinearEstimate, measure_levels, timesteps
 from models.text_encoder import TextEncoder
 from schedulers.noise_schedulers import NoiseSchedule
 from tests.conftest import write_pair
@@ -41,14 +42,6 @@ def test_a_level_that_a_schedule_does_not_reach_is_not_measured_twice() -> None:
     assert found[0] == 0 and len(found) == len(set(found)) < len(LEVELS_DB) + 1
 
 
-def test_tubelets_hold_every_value_once_in_squares_over_time() -> None:
-    video = torch.arange(2 * 3 * 5 * 8 * 8.0).view(2, 3, 5, 8, 8)
-    found = tubelets(video)
-    assert found.shape == (2 * 4, 3 * 5 * 16) and sorted(found.flatten().tolist()) == video.flatten().tolist()
-    torch.testing.assert_close(found[1].view(3, 5, 4, 4), video[0, :, :, :4, 4:])
-    assert tubelets(video[..., :7, :7]).shape == (2, 3 * 5 * 16)  # what is left at the edge does not count
-
-
 def test_white_clips_leave_the_linear_estimate_what_each_pixel_alone_tells(model: Text2Sign, tmp_path: Path) -> None:
     """Every eigenvalue is the variance: error = variance / (1 + SNR variance), and the variance without signal."""
     noise = np.random.default_rng(0).choice([78, 178], (24, 2, 64, 64, 1)).astype(np.uint8).repeat(3, axis=4)
@@ -69,7 +62,7 @@ def test_the_linear_estimate_has_the_error_of_least_squares_tried_on_noise(model
     data = folder_of(list(clips), tmp_path)
     rows = list(range(20))
     linear = LinearEstimate(model, data, rows)
-    x_0 = tubelets(data.videos(rows) - linear.mean).double().repeat(60, 1)
+    x_0 = tubelets(data.videos(rows) - linear.mean, side=PATCH).flatten(0, 1).double().repeat(60, 1)
     snr = 20.0
     x_t = x_0 + torch.randn(x_0.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) / snr**0.5
     left = torch.linalg.lstsq(x_t, x_0).solution

@@ -13,7 +13,7 @@ from config import Config
 from methods.sampling.loading import load_model
 from methods.trainer import Trainer
 from methods.training.optimisation import AdamW, Ema
-from schedulers.training_schedules import ema_decay, ema_initial_share, learning_rate
+from schedulers.training_schedules import ema_decay, ema_initial_share, learning_rate, motion_weight
 from tests.training.test_trainer import advance, assert_equal, weights
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints.file import latest_path
@@ -129,3 +129,8 @@ def test_our_adamw_takes_the_steps_of_torchs_to_the_bit_and_reads_its_state() ->
     assert one["param_groups"] == two["param_groups"] and set(one["state"]) == set(two["state"])
     for key, state in one["state"].items():
         assert all(torch.equal(value, two["state"][key][name]) for name, value in state.items())
+
+
+def test_the_weight_of_motion_falls_in_a_line_from_the_first_step_to_nothing() -> None:
+    config = Config(MOTION_WEIGHT=8.0)
+    assert [motion_weight(config, step, 4) for step in range(5)] == [8.0, 6.0, 4.0, 2.0, 0.0]
