@@ -148,7 +148,8 @@ def test_one_nan_in_any_tensor_of_the_model_makes_no_clip(
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=draw))
     loaded, requests = LoadedModel(model, encoder, config, 0, Path()), [Request("hello", 1)]
     assert generate(loaded, requests)[0].frames.std() > 1
-    for name, value in model.state_dict().items():
+    of_sampling = {name: value for name, value in model.state_dict().items() if not name.startswith("residual.")}
+    for name, value in of_sampling.items():
         kept = value.clone()
         value.view(-1)[0] = math.nan
         with pytest.raises(VideoError, match="NaN or infinite"):
