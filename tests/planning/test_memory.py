@@ -196,7 +196,7 @@ def test_checkpointing_lowers_what_is_kept_and_the_peak(architecture: str) -> No
     assert with_it.peak.num_bytes < without.peak.num_bytes
     assert with_it.peak.parts.get(KEPT, 0) < without.peak.parts[KEPT]
     assert RECOMPUTED not in without.peak.parts
-    assert with_it.num_flops > 1.2 * without.num_flops
+    assert with_it.num_flops > 1.15 * without.num_flops
 
 
 def test_smaller_chunks_lower_the_peak_where_checkpointing_frees_them() -> None:
