@@ -8,7 +8,6 @@ training ends for its logs: where the disk refuses them, one line says so.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import sys
@@ -20,9 +19,9 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import imageio.v3 as iio
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -125,9 +124,8 @@ class TrainLogger:
 
     def picture(self, step: int, category: str, name: str, pixels: np.ndarray) -> None:
         """A PNG. ``pixels`` (H, W, 3) uint8."""
-        encoded = io.BytesIO()
-        Image.fromarray(pixels).save(encoded, format="PNG")
-        self._image(step, tag(category, name), pixels.shape[:2], encoded.getvalue())
+        encoded = iio.imwrite("<bytes>", pixels, extension=".png")
+        self._image(step, tag(category, name), pixels.shape[:2], encoded)
 
     def _image(self, step: int, name: str, size: tuple[int, int], encoded: bytes) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary

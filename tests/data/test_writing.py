@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.conftest import files_below, moving_square
 from tests.data.pictures import gradient, noise
@@ -161,6 +163,23 @@ def test_colours_are_those_of_the_standard_that_players_take_for_granted(tmp_pat
     assert {(int(f.colorspace), int(f.color_range)) for f in decoded} == {(1, 1)}  # BT.709, limited
     luma = [round(16 + 219 * (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255) for r, g, b in colours]  # ITU-R BT.709-6
     assert [int(f.to_ndarray()[8, 8]) for f in decoded] == pytest.approx(luma, abs=1)
+
+
+# ---- Single pictures ------------------------------------------------------------------------------------------------
+
+
+def test_single_pictures_have_the_bytes_that_pillow_gives_them() -> None:
+    frames, text = np.stack([gradient(), noise(*gradient().shape)])[:, ::-1], PngInfo()  # rows not in memory's order
+    text.add_itxt("Comment", "gr\u00fc\u00df")
+    wanted = {"PNG": [], "WEBP": []}
+    for pixels in frames:
+        for kind, options in (("PNG", {"pnginfo": text}), ("WEBP", {"lossless": True})):
+            file = io.BytesIO()
+            Image.fromarray(np.ascontiguousarray(pixels)).save(file, format=kind, **options)
+            wanted[kind].append(file.getvalue())
+    assert encode_clip(frames, 8, form="frames", comment="gr\u00fc\u00df") == wanted["PNG"]
+    webp = encode_clip(frames, 8, form="webp")[0]
+    assert all(picture[12:] in webp for picture in wanted["WEBP"])
 
 
 # ---- A folder of frames ---------------------------------------------------------------------------------------------
