@@ -137,7 +137,7 @@ class Config:
     CAPTION_DROPOUT: Fraction = 0.1  # share of captions replaced by the null prompt, for guidance
     LOSS_WEIGHTING: Literal["none", "min_snr"] = "none"  # Hang et al. 2023 for min_snr
     MIN_SNR_GAMMA: Positive = 5.0  # only for min_snr
-    MOTION_WEIGHT: NonNegative = 0.0  # a moving pixel's error weighs 1 + this at first, 1 at the end: falls linearly
+    MOTION_WEIGHT: NonNegative = 8.0  # a moving pixel's error weighs 1 + this at first, 1 at the end: falls linearly
 
     # ---- Sampling ---------------------------------------------------------------------------------------------------
     INFERENCE_TIMESTEPS: Count = 50  # denoising steps of a generated clip, at most TIMESTEPS

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dataset import TextToSignDataset
     from models.text_encoder import TextEncoder
 
-NUM_CHECKS = 8
+NUM_CHECKS = 9
 
 
 class Report:
@@ -120,6 +120,10 @@ def verify_model(
     report.begin("gradients flow")
     readiness.check_gradients(steps, architecture=architecture)
     report.end(f"in all {steps.num_trainable} trainable tensors")
+
+    report.begin("motion reaches the loss")
+    times = readiness.check_motion(model, example, config.MOTION_WEIGHT)
+    report.end(f"an error counts {times:.3g} times as much where the clip moves")
 
     report.begin("text reaches the video")
     change, again = readiness.check_text(model, example, output, architecture=architecture)

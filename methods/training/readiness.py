@@ -20,6 +20,7 @@ from torch import Tensor
 
 from config import Config, UserError, model_keys
 from dataset import TextToSignDataset, load_dataset
+from diffusion.motion_weight import moving
 from diffusion.text2sign import Text2Sign, TrainingNoise, training_noise
 from methods.training.optimisation import make_optimizer
 from methods.training.step import Piece, TrainingStep
@@ -34,6 +35,7 @@ STATISTICS_CLIPS = 256  # at most; training measures its clip and text statistic
 NUM_MOMENTS = 3  # frames, or tubelets in time, of the shortened clip
 FLAT = 1e-6  # a share of the largest value, or of the deviation, that is rounding
 FACTOR = 10  # how much more another caption must change than the same caption again
+SCALE = 2.0**16  # of a loss whose gradient half precision shall hold
 NAMED = 3  # so many files or tensors are named in an error, the others are counted
 OTHER_CAPTION = "quite another sentence"
 
@@ -200,6 +202,35 @@ def check_gradients(steps: Steps, *, architecture: str) -> None:
             f"steps: {_some(steps.silent)}; wanted one in each. Between them and the output something stays at zero or "
             f"cuts them off: unfreeze it, or see how models/architectures/{architecture}.py uses them."
         )
+
+
+def check_motion(model: Text2Sign, example: Example, weight: float) -> float:
+    """How much more an error counts in the loss where the clip moves than where it stands; ``weight``: MOTION_WEIGHT.
+
+    The clip is the example's, with one corner of its middle frame turned to the other side of grey. What each value's
+    error counts is the loss's gradient by the prediction over that error.
+
+    Raises:
+        CheckError: not 1 + ``weight`` times.
+    """
+    video, noise, predictions = example.video.clone(), example.noise(model, 0), []
+    corner = (..., video.shape[2] // 2, slice(video.shape[3] // 4), slice(video.shape[4] // 4))
+    video[corner] = 0.5 - (video[corner] > 0).float()
+    with torch.enable_grad():
+        seen = model.backbone.register_forward_hook(lambda _, inputs, output: predictions.append(output))
+        loss = model.train()(video, example.text, noise, weight).sum() * SCALE
+        seen.remove()
+    (gradient,) = torch.autograd.grad(loss, predictions)
+    target = model.schedule.target(model.standardise(video), noise.eps, noise.t, prediction_type=model.prediction_type)
+    error = (predictions[0].detach().float() - target).abs()
+    moves = moving(video).expand_as(error).bool()
+    counted = [float(gradient.float().abs()[where].sum() / error[where].sum()) for where in (moves, ~moves)]
+    if not math.isclose(counted[0], (1 + weight) * counted[1], rel_tol=0.05):
+        raise CheckError(
+            f"An error where the clip moves counts {counted[0] / counted[1]:.3g} times as much as elsewhere; wanted "
+            f"{1 + weight:g}, for MOTION_WEIGHT={weight:g}: see forward in diffusion/text2sign.py."
+        )
+    return counted[0] / counted[1]
 
 
 def check_text(model: Text2Sign, example: Example, output: Tensor, *, architecture: str) -> tuple[float, float]:

@@ -102,7 +102,7 @@ def test_published_weights_are_loaded_and_pass_frozen_or_not(
 def test_data_with_a_single_caption_passes_and_says_what_it_cannot_teach(tmp_path: Path, capsys: Capture) -> None:
     write_pair(tmp_path, "only", moving_square(0), "hello")
     assert main(command_settings(tmp_path, tmp_path)) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "[2/8]" in line]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "[2/9]" in line]
     assert "; note: all 1 clips to train on have the caption 'hello': text teaches nothing" in line
 
 
@@ -287,3 +287,22 @@ def test_the_example_has_two_different_captions_even_where_the_data_has_one(
         assert example.text.tokens.shape == example.other.tokens.shape and not example.text.pooled.equal(
             example.other.pooled
         )
+
+
+@pytest.mark.parametrize("architecture", ["tinyfusion", "unet3d"])
+def test_an_error_where_it_moves_counts_as_the_setting_says(
+    architecture: str, debug_config: MakeConfig, encoder: TextEncoder
+) -> None:
+    model, example = ready(debug_config(MODEL_ARCHITECTURE=architecture), encoder)
+    for weight in (0.0, 8.0):
+        assert readiness.check_motion(model, example, weight) == pytest.approx(1 + weight, rel=1e-3)
+
+
+def test_a_loss_that_forgets_the_weight_of_motion_is_told(
+    debug_config: MakeConfig, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, example = ready(debug_config(), encoder)
+    forward = Text2Sign.forward
+    monkeypatch.setattr(Text2Sign, "forward", lambda self, *given: forward(self, *given[:3]))
+    with pytest.raises(CheckError, match="counts 1 times as much as elsewhere; wanted 9, for MOTION_WEIGHT=8"):
+        readiness.check_motion(model, example, 8.0)
