@@ -26,9 +26,15 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--layout", default="auto", metavar="NAME", help="of --videos, where auto takes it for another"
     )
     command.add_argument(
-        "--crop", choices=("signer", "set", "centre"), default="signer",
+        "--crop", choices=("signer", "set", "centre", "pose"),
         help="of --videos: the square around all that moves in a clip (default); one square around all that moves in\n"
-        "any, for clips of one camera, so that places stay comparable; or the middle of the picture",
+        "any, for clips of one camera, so that places stay comparable; the middle of the picture; or the square\n"
+        "around shoulders and hands (default with --draw), which takes requirements-pose.txt",
+    )  # fmt: skip
+    command.add_argument(
+        "--draw", choices=("pose",),
+        help="of --videos: hands and arms drawn as the embedded letters are, instead of the video, so that nobody is\n"
+        "recognised; takes requirements-pose.txt",
     )  # fmt: skip
     command.add_argument(
         "--format",
@@ -91,7 +97,9 @@ def _prepare_videos(args: argparse.Namespace, config: Config) -> int:
     output = Path(args.output)
     if output.is_dir() and Path(args.videos).is_dir() and output.samefile(args.videos):
         raise ConfigError(f"--output {output} is the folder of the videos; wanted another one.")
-    chosen = Settings(config.IMAGE_SIZE, form=args.format, crop=args.crop, trim=not args.keep_rest)
+    draw = args.draw is not None
+    crop = args.crop or ("pose" if draw else "signer")
+    chosen = Settings(config.IMAGE_SIZE, form=args.format, crop=crop, trim=not args.keep_rest, draw=draw)
     report = prepare_videos(Path(args.videos), output, chosen, layout=args.layout)
     print(report)
     if not report.written and not report.kept:

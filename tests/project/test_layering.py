@@ -22,6 +22,7 @@ RANKS = {  # lowest first
     "utils": 2,
     "utils.checkpoints": 3,
     "utils.fingerspelling": 3,
+    "utils.fingerspelling.drawing": 2,  # draws the signers of videos too
     "utils.layouts": 2,
     "utils.reading": 3,
     "models.text_features": 3,

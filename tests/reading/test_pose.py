@@ -25,3 +25,10 @@ def test_pictures_are_scaled_up_by_their_shorter_side(height: int, width: int, s
 def test_a_blank_clip_has_no_hands() -> None:
     found = pose.find_hands(np.zeros((2, 64, 64, 3), dtype=np.uint8))
     assert found.shape == (2, 2, 21, 2) and np.isnan(found).all()
+
+
+@installed
+def test_a_blank_clip_has_no_signer() -> None:
+    found = pose.find_signer(np.zeros((2, 96, 128, 3), dtype=np.uint8))
+    assert (found.body.shape, found.face.shape, found.hands.shape) == ((2, 6, 2), (2, 468, 2), (2, 2, 21, 3))
+    assert np.isnan(found.body).all() and np.isnan(found.hands).all() and pose.tracker().startswith("mediapipe 0.")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from main import main
 from tests.conftest import files_below
 from tests.reading.films import film, numbers
+from tests.reading.test_landmarks import signer
+from utils.fingerspelling.drawing import Points
 from utils.layouts.listing import Row
 from utils.layouts.registry import read_listing
-from utils.reading import prepare
+from utils.reading import pose, prepare
 from utils.reading.prepare import Settings, names_of, prepare_videos
 from utils.reading.reader import open_source, read_clip
 
@@ -148,6 +152,67 @@ def test_the_command_says_what_to_do_next(crop: str, tmp_path: Path, capsys: pyt
     assert f"Next: python main.py train --set DATA_DIR={output}" in capsys.readouterr().out
     with open_source(rows_of(output)[0]) as clip:
         assert next(clip.pictures([0], side=16)).size == (16, 16)
+
+
+@pytest.mark.parametrize("flags", [["--crop", "pose"], ["--draw", "pose"]])
+def test_without_the_extra_a_wish_for_landmarks_is_one_line_and_exit_code_2(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pose, "find_spec", lambda name: None)
+    command = ["prepare-data", "--videos", str(folder_of_films(tmp_path / "in")), "--output", str(tmp_path / "out")]
+    assert main([*command, *flags]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and "pip install -r requirements-pose.txt" in told[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def found_by_tracker(monkeypatch: pytest.MonkeyPatch) -> Points:
+    """What the tracker finds from now on, in place of MediaPipe: a hand in 4 of 12 frames."""
+    points = signer(hand=(0.5, 0.7), num_frames=12)
+    points.hands[:, 4:] = np.nan
+    points.body[:, 4:] = np.nan  # no wrists either
+
+    def find(pictures: Iterable[np.ndarray]) -> Points:
+        assert {min(pixels.shape[:2]) for pixels in pictures} == {pose.SIDE}
+        return points
+
+    monkeypatch.setattr(pose, "find_signer", find)
+    monkeypatch.setattr(pose, "tracker", lambda: "tracker 1")
+    return points
+
+
+def test_what_was_cut_or_drawn_by_landmarks_is_kept_until_their_finder_or_the_wish_changes(
+    tmp_path: Path, found_by_tracker: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = table(tmp_path / "in", ["b.mp4,two,,,,"]), tmp_path / "out"
+    wishes = [replace(PLAIN, crop="pose"), replace(PLAIN, crop="pose", draw=True), replace(PLAIN, draw=True)]
+    for wish in wishes:
+        assert prepare_videos(source, output, wish).written == ["b.mp4"]
+        assert prepare_videos(source, output, wish).kept == ["b.mp4"]
+    monkeypatch.setattr(pose, "tracker", lambda: "tracker 2")
+    assert prepare_videos(source, output, wishes[-1]).written == ["b.mp4"]
+
+
+def test_clips_with_few_hands_are_drawn_and_told_and_those_with_none_are_left_out(
+    tmp_path: Path, found_by_tracker: Points
+) -> None:
+    source = table(tmp_path / "in", ["b.mp4,two,,,,"])
+    wish = replace(PLAIN, crop="pose", draw=True)
+    assert "a hand is drawn in 4 of 12 frames" in prepare_videos(source, tmp_path / "out", wish).remarks[0]
+    found_by_tracker.hands[:] = np.nan
+    report = prepare_videos(source, tmp_path / "none", wish)
+    assert report.written == [] and "b.mp4: MediaPipe finds no hand" in report.left_out[0]
+    assert prepare_videos(source, tmp_path / "cut", replace(wish, draw=False)).written == ["b.mp4"]
+    found_by_tracker.body[:] = np.nan
+    report = prepare_videos(source, tmp_path / "none", wish)
+    assert report.written == [] and "b.mp4: MediaPipe finds no shoulders" in report.left_out[0]
+
+
+def test_beyond_the_picture_a_square_repeats_its_edge() -> None:
+    pixels = np.arange(8 * 10, dtype=np.uint8).reshape(8, 10, 1).repeat(3, axis=2)
+    cut = prepare._cut(pixels, prepare.Square(0.0, -0.125, 1.25), 10)
+    np.testing.assert_array_equal(cut, pixels[[0, *range(8), 7]])
 
 
 def test_a_folder_that_is_not_there_is_one_line_and_exit_code_2(

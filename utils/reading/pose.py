@@ -5,16 +5,22 @@ MediaPipe is imported where it is used alone: it takes seconds, and everything e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from config import UserError
+from utils.fingerspelling.drawing import Points
 
 SIDE = 512  # px that a picture's shorter side is scaled to: small hands are found better (docs/evaluation.md)
 MIN_CONFIDENCE = 0.5
 REQUIREMENTS = "requirements-pose.txt"
+BODY = (11, 12, 13, 14, 15, 16)  # of MediaPipe's 33: left and right shoulder, elbows, wrists
+NUM_BODY, NUM_HAND, NUM_FACE = 33, 21, 468
 
 
 class PoseExtraError(UserError):
@@ -34,6 +40,49 @@ def require() -> None:
         raise PoseExtraError(
             f"MediaPipe is not installed. In an environment of Python 3.10 to 3.12: pip install -r {REQUIREMENTS}"
         )
+
+
+def tracker() -> str:
+    """What finds landmarks, by name and version, since another finds others.
+
+    Raises:
+        PoseExtraError: MediaPipe is not installed.
+    """
+    require()
+    return f"mediapipe {version('mediapipe')}"
+
+
+def find_signer(pictures: Iterable[np.ndarray]) -> Points:
+    """F pictures (H, W, 3) uint8, in order and best with a shorter side of SIDE px -> the points of one signer.
+
+    In shares of the shorter side, which is the unit of depth too. Left and right are the signer's.
+
+    Raises:
+        PoseExtraError: MediaPipe is not installed.
+    """
+    require()
+    from mediapipe.python.solutions.holistic import Holistic
+
+    frames = []
+    with Holistic(min_detection_confidence=MIN_CONFIDENCE) as finder:
+        for pixels in pictures:
+            found = finder.process(pixels)
+            parts = found.pose_landmarks, found.left_hand_landmarks, found.right_hand_landmarks, found.face_landmarks
+            numbers = NUM_BODY, NUM_HAND, NUM_HAND, NUM_FACE
+            height, width = pixels.shape[:2]
+            scale = np.array([width, height, width]) / min(height, width)
+            frames.append([_points(part, number) * scale for part, number in zip(parts, numbers, strict=True)])
+    body, left, right, face = (np.stack(part) for part in zip(*frames, strict=True))
+    hands = np.stack([left, right])
+    hands[..., 2] -= hands[..., :1, 2]
+    return Points(body[:, BODY, :2], face[..., :2], hands)
+
+
+def _points(part: Any, number: int) -> np.ndarray:
+    """A list of MediaPipe's, in shares of width, height and width -> (number, 3) float64; of None, NaN."""
+    if part is None:
+        return np.full((number, 3), np.nan)
+    return np.array([(point.x, point.y, point.z) for point in part.landmark])
 
 
 def find_hands(clip: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Video files of any layout -> small clips with a ``metadata.csv``, cropped to where the hands move.
+"""Video files of any layout -> small clips with a ``metadata.csv``, cropped to where the hands move, or drawn.
 
 The crop decides whether a hand is 6 or 14 pixels wide at 64 px. Each clip is made once: one whose comment says the same
 source, window and settings is kept, so that an interrupted run goes on where it stopped. The table is written at the
@@ -23,14 +23,17 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.files import write_file
+from utils.fingerspelling.drawing import MIN_SEEN
 from utils.gif import MAX_FPS
 from utils.layouts.listing import Row
 from utils.layouts.registry import read_listing
+from utils.reading import pose
 from utils.reading.clip import Source
+from utils.reading.landmarks import Signer, draw_signer, pose_square, signer_of
 from utils.reading.reader import open_source, window_of
 from utils.reading.signer import Square, around, middle_square, signing_square, signing_time
 from utils.reading.timeline import even_moments
-from utils.video import VideoError, resize_and_crop
+from utils.video import VideoError
 from utils.writing import FORMS, MAX_MP4_FPS, read_comment, write_clip
 
 Item, Done = TypeVar("Item"), TypeVar("Done")
@@ -44,14 +47,17 @@ MAX_SECONDS = 60.0  # of a clip; a recording wants rows with start and end
 @dataclass(frozen=True)
 class Settings:
     """Of a run: ``size`` px; ``form`` mp4 or gif; ``crop`` to the signer of each clip, to one square for the whole set,
-    or to the centre, each without black bars; ``trim`` the rest at both ends. ``square`` is the set's, once it is
-    known."""
+    to the centre, each without black bars, or to shoulders and hands (``pose``); ``trim`` the rest at both ends;
+    ``draw`` the landmarks in place of the picture. ``square`` is the set's, once it is known, ``tracker`` what finds
+    landmarks, where they are wanted."""
 
     size: int
     form: str = "mp4"
     crop: str = "signer"
     trim: bool = True
+    draw: bool = False
     square: Square | None = None
+    tracker: str = ""
 
 
 @dataclass
@@ -83,8 +89,11 @@ def prepare_videos(folder: Path, output: Path, settings: Settings, *, layout: st
 
     Raises:
         LayoutError: no folder, or its list cannot be read.
+        PoseExtraError: landmarks are wanted, and MediaPipe is not installed.
         FileError: the disk refuses the table.
     """
+    if settings.draw or settings.crop == "pose":
+        settings = replace(settings, tracker=pose.tracker())
     name, listing = read_listing(folder, layout)
     report = VideosReport(name, listing.num_listed, remarks=listing.remarks)
     for problem in listing.problems:
@@ -151,13 +160,44 @@ def _frames(row: Row, settings: Settings) -> tuple[np.ndarray, float, list[str]]
         small, starts = _look(source, left, right)
         if settings.trim:
             left, right = signing_time(small, np.maximum(starts, left), right)
-        square = settings.square or (middle_square if settings.crop == "centre" else signing_square)(small)
         most = MAX_FPS if settings.form == "gif" else MAX_MP4_FPS
         fps = max(1.0, min(most, timeline.frames_per_second))
         moments = even_moments(left, right, max(2, round((right - left) * fps)))
-        pictures = source.pictures(timeline.shown_at(moments).tolist(), side=round(settings.size / square.side))
+        indices = timeline.shown_at(moments).tolist()
+        signer = _signer(source, indices, fps) if settings.tracker else None
+        square = settings.square or _square(small, settings, signer)
+        if settings.draw and signer:
+            return draw_signer(signer, square, settings.size), fps, [*source.remarks, *_remarks(row, signer)]
+        pictures = source.pictures(indices, side=round(settings.size / square.side))
         frames = np.stack([_cut(picture.pixels, square, settings.size) for picture in pictures])
         return frames, fps, source.remarks
+
+
+def _signer(source: Source, indices: list[int], fps: float) -> Signer:
+    found = pose.find_signer(picture.pixels for picture in source.pictures(indices, side=pose.SIDE))
+    signer = signer_of(found, fps)
+    if signer is None:
+        raise VideoError(f"{source.path}: MediaPipe finds no shoulders; wanted a signer")
+    return signer
+
+
+def _square(small: np.ndarray, settings: Settings, signer: Signer | None) -> Square:
+    """Of a clip by itself."""
+    if settings.crop == "pose" and signer:
+        return pose_square(signer, small, lost=not settings.draw)
+    return (middle_square if settings.crop == "centre" else signing_square)(small)
+
+
+def _remarks(row: Row, signer: Signer) -> list[str]:
+    """
+    Raises:
+        VideoError: no frame shows a hand.
+    """
+    shown = np.isfinite(signer.points.hands).all(axis=(2, 3)).any(axis=0)
+    if not shown.any():
+        raise VideoError(f"{row.path}: MediaPipe finds no hand; wanted some to draw")
+    few = f"{row.path}: a hand is drawn in {shown.sum()} of {len(shown)} frames alone; MediaPipe finds no more"
+    return [few] if shown.mean() < MIN_SEEN else []
 
 
 def _look(source: Source, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
@@ -179,14 +219,18 @@ def _square_of(row: Row) -> Square | None:
 
 
 def _cut(pixels: np.ndarray, square: Square, size: int) -> np.ndarray:
-    """The square of a picture (h, w, 3), (size, size, 3)."""
+    """The square of a picture (h, w, 3), ``size`` px wide; beyond the picture its edge is repeated."""
     shorter = min(pixels.shape[:2])
-    side = min(size, shorter)
-    left, top = (
-        min(round(at * shorter), end - side)
-        for at, end in ((square.left, pixels.shape[1]), (square.top, pixels.shape[0]))
+    rows, columns = (
+        np.clip(_start(round(at * shorter), end, size) + np.arange(size), 0, end - 1)
+        for at, end in ((square.top, pixels.shape[0]), (square.left, pixels.shape[1]))
     )
-    return resize_and_crop(pixels[None, top : top + side, left : left + side], size)[0]
+    return pixels[rows[:, None], columns]
+
+
+def _start(at: int, end: int, size: int) -> int:
+    """Of ``size`` px that are moved inside ``end`` px if they fit."""
+    return min(max(at, 0), end - size) if size <= end else at
 
 
 def _comment(row: Row, settings: Settings) -> str:
