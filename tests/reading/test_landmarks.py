@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from utils.fingerspelling.drawing import FINGERS, Points
-from utils.reading.landmarks import HAND, SHOULDERS, Signer, draw_signer, fill_gaps, pose_square, signer_of
+from utils.reading.landmarks import PALM, SHOULDERS, Signer, draw_signer, fill_gaps, pose_square, signer_of
 from utils.reading.signer import MARGIN, Square
 
 LEFT, RIGHT = 0, 1
@@ -73,13 +73,13 @@ def test_a_margin_never_leaves_the_picture_but_a_hand_is_never_cut_for_it() -> N
     assert (left, top, side) == pytest.approx((0.0, -0.05, 1.1))  # wider than the picture is high
 
 
-def test_a_lost_hand_is_kept_where_its_wrist_is_unless_that_is_out_of_the_picture() -> None:
+def test_a_lost_hand_is_kept_where_its_arm_points_unless_the_wrist_is_out_of_the_picture() -> None:
     points = signer(hand=(0.8, 0.55))
     without = pose_square(in_units(points), WIDE)
     assert without.side == pytest.approx(MARGIN * 0.4)
-    points.body[4, 4] = (1.2, 0.6)
-    reach = HAND * 0.4 / SHOULDERS
-    assert pose_square(in_units(points), WIDE).side == pytest.approx(MARGIN * (1.2 + reach - 0.7))
+    points.body[4, [2, 4]] = (1.0, 0.7), (1.2, 0.7)  # the forearm, so that the hand is about 1.3
+    palm = PALM * 0.4 / SHOULDERS
+    assert pose_square(in_units(points), WIDE).side == pytest.approx(MARGIN * (1.3 + palm - 0.7))
     assert pose_square(in_units(points), WIDE, lost=False) == pytest.approx(without)
 
 

@@ -27,6 +27,31 @@ def test_a_blank_clip_has_no_hands() -> None:
     assert found.shape == (2, 2, 21, 2) and np.isnan(found).all()
 
 
+def hand(x: float, y: float) -> np.ndarray:
+    """(21, 3) with its wrist at (x, y)."""
+    return np.concatenate([np.zeros((1, 3)), np.full((20, 3), 0.05)]) + (x, y, 0)
+
+
+@pytest.mark.parametrize(
+    ("others", "left"),
+    [
+        ([], None),
+        ([hand(1.15, 0.9)], hand(1.15, 0.9)),
+        ([hand(0.62, 0.5), hand(1.25, 0.9)], hand(1.25, 0.9)),  # the right hand again, and the left one
+        ([hand(1.0, 0.5)], None),  # beside neither
+        ([hand(0.62, 0.5)], None),
+    ],
+    ids=["none", "lost", "both", "far", "known"],
+)
+def test_a_lost_hand_is_replaced_by_what_is_found_beside_its_wrist(
+    others: list[np.ndarray], left: np.ndarray | None
+) -> None:
+    body = np.array([(1.1, 0.5), (0.7, 0.5), (1.2, 0.9), (0.6, 0.9), (1.2, 0.9), (0.5, 0.6)])
+    lost, right = np.full((21, 3), np.nan), hand(0.6, 0.5)
+    found = pose.with_others(np.stack([lost, right]), others, body)
+    np.testing.assert_array_equal(found, np.stack([lost if left is None else left, right]))
+
+
 @installed
 def test_a_blank_clip_has_no_signer() -> None:
     found = pose.find_signer(np.zeros((2, 96, 128, 3), dtype=np.uint8))

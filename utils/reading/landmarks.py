@@ -15,7 +15,8 @@ from utils.reading.signer import MARGIN, Square
 
 SHOULDERS = 200.0  # units between the shoulders, as in the packaged letters: widths of lines are in units
 MAX_GAP = 0.3  # seconds that a part may be lost and is drawn between where it was and where it is again
-HAND = 90.0  # units from a wrist in which its hand is, where the hand itself was not found
+REACH = 0.5  # of the forearm, from the wrist on: the middle of a hand that was not found
+PALM = 30.0  # units that it is about that place
 
 
 class Signer(NamedTuple):
@@ -57,9 +58,9 @@ def pose_square(signer: Signer, frames: np.ndarray, *, lost: bool = True) -> Squ
     """
     box, shorter = without_bars(frames), min(frames.shape[1:3])
     lows, highs = np.array([box[:2], box[2:]]) / shorter
-    wrists = _lost_wrists(signer.points) / signer.unit
-    wrists = wrists[((wrists >= lows) & (wrists <= highs)).all(axis=1) & lost]
-    around = [wrists + sign * HAND / signer.unit for sign in (-1, 1)]
+    elbows, wrists = _lost_arms(signer.points) / signer.unit
+    middles = (wrists + REACH * (wrists - elbows))[((wrists >= lows) & (wrists <= highs)).all(axis=1) & lost]
+    around = [middles + sign * PALM / signer.unit for sign in (-1, 1)]
     seen = [part.reshape(-1, 2) / signer.unit for part in (signer.points.body[:, :2], signer.points.hands[..., :2])]
     held = np.clip(np.concatenate([*seen, *around]), lows, highs)
     low, high = np.nanmin(held, axis=0), np.nanmax(held, axis=0)
@@ -75,9 +76,10 @@ def draw_signer(signer: Signer, square: Square, size: int) -> np.ndarray:
     return draw_clip(signer.points, size, square=(left, top, side))
 
 
-def _lost_wrists(points: Points) -> np.ndarray:
-    """(N, 2): of the arms, in those frames in which the hand was not found."""
-    return points.body[:, 4:6][np.isnan(points.hands).any(axis=(2, 3)).T]
+def _lost_arms(points: Points) -> np.ndarray:
+    """(2, N, 2): elbows and wrists of either arm in those frames in which its hand was not found."""
+    lost = np.isnan(points.hands).any(axis=(2, 3)).T
+    return np.stack([points.body[:, 2:4][lost], points.body[:, 4:6][lost]])
 
 
 def _inside(start: float, low: float, high: float, side: float) -> float:

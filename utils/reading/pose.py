@@ -21,6 +21,7 @@ MIN_CONFIDENCE = 0.5
 REQUIREMENTS = "requirements-pose.txt"
 BODY = (11, 12, 13, 14, 15, 16)  # of MediaPipe's 33: left and right shoulder, elbows, wrists
 NUM_BODY, NUM_HAND, NUM_FACE = 33, 21, 468
+NEAR = 0.4  # of the shoulders' distance: a hand farther from an arm's wrist is not that arm's
 
 
 class PoseExtraError(UserError):
@@ -55,27 +56,44 @@ def tracker() -> str:
 def find_signer(pictures: Iterable[np.ndarray]) -> Points:
     """F pictures (H, W, 3) uint8, in order and best with a shorter side of SIDE px -> the points of one signer.
 
-    In shares of the shorter side, which is the unit of depth too. Left and right are the signer's.
+    In shares of the shorter side, which is the unit of depth too. Left and right are the signer's. Holistic says which
+    hand is which and loses many; what Hands finds beside a wrist takes their place.
 
     Raises:
         PoseExtraError: MediaPipe is not installed.
     """
     require()
+    from mediapipe.python.solutions.hands import Hands
     from mediapipe.python.solutions.holistic import Holistic
 
     frames = []
-    with Holistic(min_detection_confidence=MIN_CONFIDENCE) as finder:
+    how = {"min_detection_confidence": MIN_CONFIDENCE}
+    with Holistic(**how) as finder, Hands(max_num_hands=2, **how) as second:
         for pixels in pictures:
-            found = finder.process(pixels)
-            parts = found.pose_landmarks, found.left_hand_landmarks, found.right_hand_landmarks, found.face_landmarks
-            numbers = NUM_BODY, NUM_HAND, NUM_HAND, NUM_FACE
-            height, width = pixels.shape[:2]
-            scale = np.array([width, height, width]) / min(height, width)
-            frames.append([_points(part, number) * scale for part, number in zip(parts, numbers, strict=True)])
-    body, left, right, face = (np.stack(part) for part in zip(*frames, strict=True))
-    hands = np.stack([left, right])
+            scale = np.array([pixels.shape[1], pixels.shape[0], pixels.shape[1]]) / min(pixels.shape[:2])
+            found, others = finder.process(pixels), second.process(pixels).multi_hand_landmarks or []
+            body = (_points(found.pose_landmarks, NUM_BODY) * scale)[BODY, :2]
+            sides = found.left_hand_landmarks, found.right_hand_landmarks
+            hands = np.stack([_points(side, NUM_HAND) * scale for side in sides])
+            hands = with_others(hands, [_points(other, NUM_HAND) * scale for other in others], body)
+            frames.append((body, _points(found.face_landmarks, NUM_FACE)[:, :2] * scale[:2], hands))
+    body, face, hands = (np.stack(part) for part in zip(*frames, strict=True))
     hands[..., 2] -= hands[..., :1, 2]
-    return Points(body[:, BODY, :2], face[..., :2], hands)
+    return Points(body, face, hands.swapaxes(0, 1))
+
+
+def with_others(hands: np.ndarray, others: list[np.ndarray], body: np.ndarray) -> np.ndarray:
+    """A frame's left and right hand, (2, 21, 3): a lost one (NaN) replaced by the one of ``others``, (21, 3) each, that
+    is beside its wrist and nearer to it than to the other hand. ``body`` (6, 2)."""
+    filled = hands.copy()
+    wrists = np.where(np.isnan(hands[:, 0, :2]), body[4:], hands[:, 0, :2])
+    near = NEAR * np.hypot(*(body[0] - body[1]))
+    for other in others:
+        distances = np.hypot(*(wrists - other[0, :2]).T)
+        side = int(np.argmin(distances))
+        if np.isnan(hands[side]).any() and distances[side] < near:
+            filled[side] = other
+    return filled
 
 
 def _points(part: Any, number: int) -> np.ndarray:
