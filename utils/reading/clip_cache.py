@@ -14,6 +14,7 @@ import importlib.metadata
 import inspect
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -133,14 +134,14 @@ class ClipCache:
 
     # ---- Files ------------------------------------------------------------------------------------------------------
 
-    def _recall(self, path: Path, stamp: list[int] | None) -> Any:
+    def _recall(self, path: Path, stamp: list[int | str] | None) -> Any:
         """What was in the file when it was as it is now; None where that is not known."""
         *known, content = self._known["files"].get(self._name(path), [None])
         if self._verify or stamp is None or known != stamp:
             return None
         return self._remember(path, stamp, content)
 
-    def _remember(self, path: Path, stamp: list[int] | None, content: Any) -> Any:
+    def _remember(self, path: Path, stamp: list[int | str] | None, content: Any) -> Any:
         if stamp and time.time_ns() - stamp[1] > SETTLED_NS:
             self._seen["files"][self._name(path)] = [*stamp, content]
         return content
@@ -151,7 +152,7 @@ class ClipCache:
 
     # ---- Clips ------------------------------------------------------------------------------------------------------
 
-    def _known_clip(self, row: Row, stamp: list[int] | None) -> Clip | None:
+    def _known_clip(self, row: Row, stamp: list[int | str] | None) -> Clip | None:
         """Without opening any file."""
         digest = self._recall(row.path, stamp)
         return self._kept(row, self._key(row, digest)) if digest else None
@@ -241,19 +242,21 @@ class ClipCache:
             self._store.drop(self._there - self._rows.keys())
 
 
-def stamp_of(path: Path) -> list[int] | None:
-    """Bytes and ns of a file's last change; of a folder's files all bytes, the newest change, and how many there are.
+def stamp_of(path: Path) -> list[int | str] | None:
+    """Bytes and ns of a file's last change; of a folder's files all bytes, the newest change, and a digest of each
+    one's name, bytes and change.
 
     None where it cannot be looked at.
     """
     try:
         found = path.stat()
-        if not path.is_dir():
+        if not stat.S_ISDIR(found.st_mode):
             return [found.st_size, found.st_mtime_ns]
-        stats = [entry.stat() for entry in os.scandir(path)]
+        files = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(path))
     except OSError:
         return None
-    return [sum(one.st_size for one in stats), max([one.st_mtime_ns for one in stats], default=0), len(stats)]
+    digest = hashlib.sha256(repr(files).encode()).hexdigest()
+    return [sum(size for _, size, _ in files), max((changed for *_, changed in files), default=0), digest]
 
 
 def digest_of(path: Path) -> str:
