@@ -148,7 +148,7 @@ class ClipCache:
 
     def _name(self, path: Path) -> str:
         """In the data folder, where it lies in it, so that it may be called by another way."""
-        return (path.relative_to(self._root) if path.is_relative_to(self._root) else path).as_posix()
+        return path.as_posix().removeprefix(f"{self._root.as_posix()}/")
 
     # ---- Clips ------------------------------------------------------------------------------------------------------
 
