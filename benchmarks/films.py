@@ -20,13 +20,14 @@ def moving_picture(number: int, num_frames: int) -> Iterator[np.ndarray]:
     draw = np.random.default_rng(number)
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     wall = (x / 12 + y / 9)[..., None] * draw.uniform(0.3, 1, 3).astype(np.float32)
-    grain = draw.normal(0, 3, (HEIGHT, WIDTH + num_frames, 1)).astype(np.float32)
+    grain = draw.normal(0, 4, (HEIGHT, 2 * WIDTH, 1)).astype(np.float32)
     turns, phase = draw.uniform(1, 3, 2), draw.uniform(0, 6, 2)
     for frame in range(num_frames):
         angle = 2 * np.pi * turns * frame / num_frames + phase
         at = (HEIGHT / 2 + 180 * np.sin(angle[0]), WIDTH / 2 + 300 * np.cos(angle[1]))
+        shift = draw.integers(WIDTH)
         light = np.clip(120 - np.hypot(y - at[0], x - at[1]), 0, 100)[..., None]
-        yield np.clip(wall + light * 1.5 + grain[:, frame : frame + WIDTH], 0, 255).astype(np.uint8)
+        yield np.clip(wall + light * 1.5 + grain[:, shift : shift + WIDTH], 0, 255).astype(np.uint8)
 
 
 def write_films(folder: Path, num_films: int, *, num_frames: int) -> None:
