@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from presets import PRESETS
 
-VERSION = "0.3.0"  # of Text2Sign; pyproject.toml says the same
+VERSION = "0.4.0"  # of Text2Sign; pyproject.toml says the same
 MAX_SIDE = 4096  # px, of a clip that is read or written
 
 

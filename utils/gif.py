@@ -78,11 +78,11 @@ def frame_delays(num_frames: int, *, fps: float) -> list[int]:
 
 
 def _index_colours(frame: np.ndarray) -> Image.Image:
-    """(H, W, 3) uint8 -> palette image: exact up to 256 colours, else median cut refined by k-means, not dithered."""
+    """(H, W, 3) uint8 -> palette image: exact up to 256 colours, else those that cover most, not dithered."""
     packed = (frame.astype(np.uint32) << np.array([16, 8, 0], dtype=np.uint32)).sum(axis=2, dtype=np.uint32)
     colours, index = np.unique(packed, return_inverse=True)
     if len(colours) > 256:
-        return Image.fromarray(np.ascontiguousarray(frame)).quantize(256, Image.Quantize.MEDIANCUT, kmeans=4)
+        return Image.fromarray(np.ascontiguousarray(frame)).quantize(256, Image.Quantize.MAXCOVERAGE)
     image = Image.fromarray(index.reshape(packed.shape).astype(np.uint8))
     image.putpalette(np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.uint8).tobytes())
     return image
