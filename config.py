@@ -1,4 +1,4 @@
-"""What may be set: every setting's name, type, limits and default. Standard library and ``presets`` only.
+"""What may be set: every setting's name, type, limits and default. Standard library, ``limits`` and ``presets`` only.
 
 Precedence: the values below < ``--preset NAME`` < ``--set KEY=VALUE``. There is no other way to configure.
 
@@ -11,42 +11,16 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
+from limits import ConfigError, Limits, base_type, check_value, nearest
+from limits import UserError as UserError  # all take their errors from here
 from presets import PRESETS
 
 VERSION = "0.4.0"  # of Text2Sign; pyproject.toml says the same
 MAX_SIDE = 4096  # px, of a clip that is read or written
-
-
-class UserError(Exception):
-    """A mistake that the user can mend. ``main`` prints it as one line and exits with code 2."""
-
-    of_this_process = False  # of many; what all of them have, the first alone tells
-
-
-class ConfigError(UserError):
-    """A setting that does not exist, has the wrong type, or lies outside its limits."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Closed interval that a number must lie in; ``above`` excludes the lower end."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    above: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        return (value > self.low if self.above else value >= self.low) and value <= self.high
-
-    def __str__(self) -> str:
-        low = f"{'>' if self.above else '>='} {self.low:g}"
-        return low if self.high == math.inf else f"{low} and <= {self.high:g}"
-
 
 Count = Annotated[int, Limits(1)]  # at least one
 Whole = Annotated[int, Limits(0)]  # zero switches the feature off
@@ -266,12 +240,12 @@ def make_config(preset: str = "default", overrides: dict[str, Any] | None = None
         ConfigError: unknown preset or key (the nearest is suggested), wrong type, outside the limits.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"There is no preset {preset!r}.{_near(preset, PRESETS)} Presets: {', '.join(PRESETS)}.")
+        raise ConfigError(f"There is no preset {preset!r}.{nearest(preset, PRESETS)} Presets: {', '.join(PRESETS)}.")
     values = {**PRESETS[preset], **(overrides or {})}
     types = field_types()
     for key in values:
         if key not in types:
-            raise ConfigError(f"There is no setting {key!r}.{_near(key, types)} See: python main.py config")
+            raise ConfigError(f"There is no setting {key!r}.{nearest(key, types)} See: python main.py config")
     return Config(**{key: parse_value(key, value) for key, value in values.items()})
 
 
@@ -292,7 +266,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
 
 def parse_value(name: str, value: Any) -> Any:
     """Text from the command line -> the setting's type; other values pass through."""
-    if not isinstance(value, str) or _base_type(field_types()[name]) is str:
+    if not isinstance(value, str) or base_type(field_types()[name]) is str:
         return value
     text = {"true": "True", "false": "False"}.get(value.lower(), value)
     try:
@@ -314,36 +288,3 @@ def differences(config: Config, base: Config) -> dict[str, tuple[Any, Any]]:
     """Name -> (value in ``base``, value in ``config``) of the settings that differ."""
     ours, theirs = config.to_dict(), base.to_dict()
     return {key: (theirs[key], value) for key, value in ours.items() if theirs[key] != value}
-
-
-def _base_type(hint: Any) -> type:
-    if get_origin(hint) is Annotated:
-        return get_args(hint)[0]
-    return type(get_args(hint)[0]) if get_origin(hint) is Literal else hint
-
-
-def check_value(name: str, value: Any, hint: Any) -> Any:
-    """``value`` in the type that ``hint`` asks for: a plain one, a Literal, or one Annotated with its Limits.
-
-    Raises:
-        ConfigError: another type, none of the choices, or outside the limits.
-    """
-    wanted = _base_type(hint)
-    if wanted is float and type(value) is int:
-        value = float(value)
-    if type(value) is not wanted:
-        raise ConfigError(f"{name}={value!r} is {type(value).__name__}; wanted {wanted.__name__}.")
-    if get_origin(hint) is Literal and value not in get_args(hint):
-        choices = get_args(hint)
-        raise ConfigError(f"{name}={value!r} is unknown.{_near(value, choices)} Wanted one of: {', '.join(choices)}.")
-    if get_origin(hint) is Annotated:
-        limits = get_args(hint)[1]
-        if value not in limits or (wanted is float and not math.isfinite(value)):
-            raise ConfigError(f"{name}={value!r} is outside its limits; wanted {limits}.")
-    return value
-
-
-def _near(word: str, known: Any) -> str:
-    matches = difflib.get_close_matches(str(word).upper(), [str(k).upper() for k in known], n=1, cutoff=0.5)
-    by_upper = {str(k).upper(): str(k) for k in known}
-    return f" Did you mean {by_upper[matches[0]]}?" if matches else ""

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 RANKS = {  # lowest first
+    "limits": 0,
     "presets": 0,
     "config": 1,
     "schedulers": 2,
@@ -100,7 +101,7 @@ def violations(path: Path, source: str) -> list[str]:
         top, unit = imported.partition(".")[0], unit_of(imported)
         if imported.startswith("."):
             found.append(f"{path}:{line}: relative import; write the whole name")
-        elif own in ("config", "presets") and top not in {*sys.stdlib_module_names, "presets"}:
+        elif own in ("config", "limits", "presets") and top not in {*sys.stdlib_module_names, "limits", "presets"}:
             found.append(f"{path}:{line}: imports {imported}; {own}.py is standard library only")
         elif top == "tests" and own != "tests":
             found.append(f"{path}:{line}: imports the tests")
