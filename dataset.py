@@ -23,6 +23,7 @@ from utils.layouts.registry import read_listing
 from utils.processes import world
 from utils.reading.clip_cache import Clip, ClipCache
 from utils.runtime import generator
+from utils.split import Parts, split
 from utils.video import batch_from_uint8
 
 STATISTICS_VALUES = 2**18  # of clips at a time, when statistics are taken: 2 MB in float64, which the processor caches
@@ -75,7 +76,6 @@ class TextToSignDataset:
         self.problems = [*listing.problems, *unreadable]
         self.rows = [row for row, _ in used]
         self.names, self.texts = [row.name for row in self.rows], [row.text for row in self.rows]
-        self.splits = [row.split for row in self.rows]
         self.facts = [clip.facts for _, clip in used]
         self._keys = [clip.key for _, clip in used]
         self.remarks = listing.remarks + [
@@ -154,6 +154,15 @@ def load_dataset(config: Config, *, verify: bool = False, may_be_empty: bool = F
         data_format=config.DATA_FORMAT, cache_dir=config.CACHE_DIR, verify=verify and world().local_rank == 0,
         may_be_empty=may_be_empty,
     )  # fmt: skip
+
+
+def parts_of(config: Config, data: TextToSignDataset) -> Parts:
+    """Which of the clips train, which are held out, and which are for test.
+
+    Raises:
+        UserError: as ``split``.
+    """
+    return split(config, data.rows, copies=data.copies)
 
 
 def copies_among(folder: Path, names: list[str]) -> dict[str, str]:

@@ -15,13 +15,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.machine import write_result
-from dataset import load_dataset
+from dataset import load_dataset, parts_of
 from methods.evaluation.judge import train_judge
 from methods.evaluation.part import rows_by_part
 from methods.sampling.generate import generate
 from methods.sampling.loading import load_model
 from methods.sampling.provenance import Request
-from utils.split import split
 
 WAYS = (("ddim", 50), ("ddim", 25), ("ddim", 10), ("ddim", 8), ("dpm++", 25), ("dpm++", 10), ("dpm++", 8), ("dpm++", 5))
 
@@ -34,8 +33,8 @@ def main() -> None:
     arguments = parser.parse_args()
     loaded = load_model(arguments.checkpoint, batch_size=16)
     data = load_dataset(loaded.config)
-    training, held_out = split(loaded.config, data.names, copies=data.copies, splits=data.splits)
-    found = train_judge(data, training, held_out, seed=loaded.config.SEED, num_steps=500)
+    parts = parts_of(loaded.config, data)
+    found = train_judge(data, parts.training, parts.held_out, seed=loaded.config.SEED, num_steps=500)
     captions = sorted({data.texts[row] for row in rows_by_part(loaded, data)["train"]})
     chosen = captions[:: max(1, len(captions) // arguments.clips)][: arguments.clips]
     requests = [Request(caption, loaded.config.SEED) for caption in chosen]

@@ -95,7 +95,7 @@ def ledger_of(data: TextToSignDataset, *, num_frames: int, cut: list[str] | None
         rates=[facts.frames_per_second for facts in data.facts],
         sizes=dict(Counter("{}x{}".format(*facts.size) for facts in data.facts)),
         signers=dict(Counter(row.signer for row in data.rows if row.signer)),
-        splits=dict(Counter(filter(None, data.splits))),
+        splits=dict(Counter(row.split for row in data.rows if row.split)),
     )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import Config
-from dataset import are_drawn, data_identity, load_dataset
+from dataset import are_drawn, data_identity, load_dataset, parts_of
 from diffusion.text2sign import TrainingNoise, create_text2sign, training_noise
 from methods.sampling.loading import check_encoder, encoder_identity, load_weights
 from methods.training.distributed import Share, distribute, gathered, load_moments, shares
@@ -40,7 +40,7 @@ from utils.checkpoints import file as checkpoint
 from utils.checkpoints import listing as checkpoint_list
 from utils.process_group import add, first_says, in_turn, on_first, together
 from utils.processes import world
-from utils.split import epoch_order, split
+from utils.split import epoch_order
 from utils.train_logger import open_logger
 
 MAX_BAD_STEPS = 10  # non-finite steps in a row that stop the run
@@ -295,9 +295,8 @@ class Trainer:
     def _build(self, content: dict[str, object] | None, path: Path | None) -> None:
         """Split, encoder and model, on the host; the model fresh, or with the weights of ``content``."""
         config = self.config
-        self.training, self.validation = split(
-            config, self.data.names, copies=self.data.copies, splits=self.data.splits
-        )
+        parts = parts_of(config, self.data)
+        self.training, self.validation = parts.training, parts.held_out
         self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
         self.model = create_text2sign(config, self.encoder)
         if content is None or path is None:

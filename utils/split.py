@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from config import Config, ConfigError, UserError
+from utils.layouts.listing import Row
 from utils.runtime import generator
 
 
@@ -19,33 +21,42 @@ class SplitError(UserError):
     """The split's file is not there, or was written for other clips."""
 
 
-def split(
-    config: Config, names: list[str], *, copies: Mapping[str, str], splits: Sequence[str] = ()
-) -> tuple[list[int], list[int]]:
-    """(training, held-out) indices: by SPLIT_FILE if one is named, else as the data's own ``splits`` (one a name) say,
-    else by SPLIT_SEED.
+@dataclass(frozen=True)
+class Parts:
+    """Indices of the clips to train on, of those held out, and of those that the data keep for test."""
 
-    Test clips are in neither. Nor are ``copies`` (name -> that of its clip) of a held-out clip, which only count it
-    again.
+    training: list[int]
+    held_out: list[int]
+    test: list[int]
+
+
+def split(config: Config, rows: Sequence[Row], *, copies: Mapping[str, str]) -> Parts:
+    """By SPLIT_FILE if one is named, else as the data's own splits say, else by SPLIT_SEED.
+
+    In no part are ``copies`` (name -> that of its clip) of a clip held out or for test, which only count it again.
 
     Raises:
         ConfigError: as ``split_by_file``.
         SplitError: as there, or the data name no clip to train on.
     """
-    tried = [i for i in range(len(names)) if not splits or splits[i] != "test"]
-    own = [names[i] for i in tried]
-    if config.SPLIT_FILE:
-        found = split_by_file(own, Path(config.SPLIT_FILE))
-    elif "validation" in splits:
-        found = tuple(
-            [i for i, row in enumerate(tried) if (splits[row] == "validation") == held] for held in (False, True)
-        )
-    else:
-        found = split_indices(own, fraction=config.VALIDATION_FRACTION, seed=config.SPLIT_SEED)
-    training, held_out = ([tried[i] for i in part] for part in found)
-    if splits and not training:
+    names = [row.name for row in rows]
+    tried = [i for i, row in enumerate(rows) if row.split != "test"]
+    test = [i for i, row in enumerate(rows) if row.split == "test"]
+    training, held_out = ([tried[i] for i in part] for part in _split(config, [rows[i] for i in tried]))
+    if not training:
         raise SplitError("The data's own split has no clip to train on; wanted some under train.")
-    return training, without_copies(names, held_out, copies=copies)
+    return Parts(training, *(without_copies(names, part, copies=copies) for part in (held_out, test)))
+
+
+def _split(config: Config, rows: list[Row]) -> tuple[list[int], list[int]]:
+    """(training, held-out) indices of ``rows``, of which none is for test."""
+    names = [row.name for row in rows]
+    if config.SPLIT_FILE:
+        return split_by_file(names, Path(config.SPLIT_FILE))
+    if any(row.split == "validation" for row in rows):
+        held_out = [row.split == "validation" for row in rows]
+        return [i for i, held in enumerate(held_out) if not held], [i for i, held in enumerate(held_out) if held]
+    return split_indices(names, fraction=config.VALIDATION_FRACTION, seed=config.SPLIT_SEED)
 
 
 def split_by_file(names: list[str], path: Path) -> tuple[list[int], list[int]]:

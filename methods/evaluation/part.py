@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dataset import TextToSignDataset, data_identity
+from dataset import TextToSignDataset, data_identity, parts_of
 from methods.evaluation.judge import Judgement
 from methods.evaluation.likeness.order import Ladder, ladders
 from methods.evaluation.ranking import Ranking, candidates, prompt_ranking
@@ -19,7 +19,7 @@ from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import Request
 from utils import runtime
 from utils.checkpoints.file import same_clips
-from utils.split import SplitError, split, without_copies
+from utils.split import SplitError, without_copies
 
 TRAIN, HELD_OUT, CLIPS = "train", "held_out", "clips"  # the parts; the last where it is not known which were trained on
 
@@ -93,14 +93,14 @@ def rows_by_part(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, list
     """
     others = {CLIPS: without_copies(data.names, list(range(len(data))), copies=data.copies)}
     try:
-        training, held_out = split(loaded.config, data.names, copies=data.copies, splits=data.splits)
+        found = parts_of(loaded.config, data)
     except SplitError as error:
         print(f"note: all clips are judged as one part, trained on or not: {error}", file=sys.stderr)
         return others
-    if not same_clips(data_identity(data, training), loaded.training_data):
+    if not same_clips(data_identity(data, found.training), loaded.training_data):
         print("note: these are not the clips that the model was trained on, so they are one part", file=sys.stderr)
         return others
-    parts = {TRAIN: without_copies(data.names, training, copies=data.copies), HELD_OUT: held_out}
+    parts = {TRAIN: without_copies(data.names, found.training, copies=data.copies), HELD_OUT: found.held_out}
     return {name: rows for name, rows in parts.items() if rows}
 
 
@@ -110,7 +110,8 @@ def rows_of_judge(
     """(training, held-out) rows of the recogniser: those of the model, or all clips where these are unknown."""
     if CLIPS in rows:
         return list(range(len(data))), []
-    return split(loaded.config, data.names, copies=data.copies, splits=data.splits)
+    found = parts_of(loaded.config, data)
+    return found.training, found.held_out
 
 
 def some(rows: list[int], name: str, *, at_most: int, seed: int) -> list[int]:

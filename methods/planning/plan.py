@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Config
-from dataset import copies_among
 from methods.planning.memory import BYTES, Place, TrainingPlan, levers, place_of, plan_sampling, plan_training
 from methods.planning.seconds import Speed, measure_speed
 from methods.sampling.loading import default_batch_size
@@ -130,8 +129,7 @@ def num_training_clips(config: Config) -> int:
     """
     folder = Path(config.DATA_DIR)
     rows = read_listing(folder, config.DATA_FORMAT)[1].rows if folder.is_dir() else []
-    names, splits = [row.name for row in rows], [row.split for row in rows]
-    return len(split(config, names, copies=copies_among(folder, names), splits=splits)[0]) if names else 0
+    return len(split(config, rows, copies={}).training) if rows else 0
 
 
 def _host(

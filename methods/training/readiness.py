@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from config import Config, UserError, model_keys
-from dataset import TextToSignDataset, load_dataset
+from dataset import TextToSignDataset, load_dataset, parts_of
 from diffusion.motion_weight import moving
 from diffusion.text2sign import Text2Sign, TrainingNoise, training_noise
 from methods.training.optimisation import make_optimizer
@@ -27,7 +27,6 @@ from methods.training.step import Piece, TrainingStep
 from methods.training.warm_start import freeze_backbone
 from models.text_encoder import TextEncoder
 from models.text_features import TextFeatures
-from utils.split import split
 
 MAX_STEPS = 20  # optimiser steps; also room for those that fp16's scaler skips on purpose
 MAX_IDLE_STEPS = 2  # in a row, without a gradient in any further tensor: what has none by then gets none
@@ -89,7 +88,7 @@ def read_clips(config: Config) -> tuple[TextToSignDataset, list[int]]:
             f"DATA_DIR={config.DATA_DIR}: {len(data.problems)} unusable, wanted none: {found}. "
             "Mend or remove what is named (training itself would name it and leave it out)."
         )
-    return data, split(config, data.names, copies=data.copies, splits=data.splits)[0]
+    return data, parts_of(config, data).training
 
 
 def check_frozen(encoder: TextEncoder) -> int:

@@ -10,11 +10,11 @@ import torch
 
 import dataset
 from config import UserError, make_config
-from dataset import DatasetError, TextToSignDataset, data_identity
+from dataset import DatasetError, TextToSignDataset, data_identity, parts_of
 from tests.conftest import CAPTIONS, moving_square, write_pair
 from utils.fingerspelling.folder import MANIFEST
 from utils.layouts.pairs import MAX_BYTES
-from utils.split import epoch_order, split, split_indices
+from utils.split import epoch_order, split_indices
 
 
 def read(folder: Path, num_frames: int = 4, image_size: int = 16) -> TextToSignDataset:
@@ -243,9 +243,9 @@ def test_every_clip_of_a_held_out_signer_is_validated_on_whatever_its_name(tmp_p
     (tmp_path / "held_out.json").write_text('{"held_out": ["hello"]}')
     data = read(tmp_path / "clips")
     config = make_config("debug", {"SPLIT_FILE": str(tmp_path / "held_out.json")})
-    training, held_out = split(config, data.names, copies=data.copies)
-    assert [data.names[i] for i in training] == ["bye"]
-    assert [data.names[i] for i in held_out] == ["hello", "hello__1", "hello__2"]
+    parts = parts_of(config, data)
+    assert [data.names[i] for i in parts.training] == ["bye"]
+    assert [data.names[i] for i in parts.held_out] == ["hello", "hello__1", "hello__2"]
 
 
 def test_what_prepare_data_drew_as_copies_is_known_as_such(tmp_path: Path) -> None:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 
-from config import ConfigError, UserError, make_config
+from config import Config, ConfigError, UserError, make_config
+from utils.layouts.listing import Row
 from utils.split import SplitError, split, split_by_file, without_copies
 
 NAMES = ["ase/ase_A", "ase/ase_A__1", "ase/ase_A__2", "ase/ase_B", "ase/ase_B__1", "gsg/gsg_A"]
 COPIES = {"ase/ase_A__1": "ase/ase_A", "ase/ase_A__2": "ase/ase_A", "ase/ase_B__1": "ase/ase_B"}
+
+
+def divide(
+    config: Config, *, splits: Sequence[str] = (), copies: Mapping[str, str] = COPIES
+) -> tuple[list[int], list[int]]:
+    """(training, held-out) of NAMES."""
+    rows = [Row(Path(name), "x", name, split=each) for name, each in zip_longest(NAMES, splits, fillvalue="")]
+    found = split(config, rows, copies=copies)
+    return found.training, found.held_out
 
 
 def write(folder: Path, content: object) -> Path:
@@ -27,14 +39,14 @@ def test_the_file_s_groups_are_held_out_with_their_copies(tmp_path: Path) -> Non
 
 def test_copies_of_held_out_clips_are_neither_trained_on_nor_judged(tmp_path: Path) -> None:
     config = make_config("debug", {"SPLIT_FILE": str(write(tmp_path, {"held_out": ["ase/ase_A"]}))})
-    assert split(config, NAMES, copies=COPIES) == ([3, 4, 5], [0])
+    assert divide(config) == ([3, 4, 5], [0])
 
 
 def test_the_file_decides_instead_of_fraction_and_seed(tmp_path: Path) -> None:
     path = str(write(tmp_path, {"held_out": ["gsg/gsg_A"]}))
     for fraction, seed in ((0.0, 0), (0.5, 1)):
         config = make_config(overrides={"SPLIT_FILE": path, "VALIDATION_FRACTION": fraction, "SPLIT_SEED": seed})
-        assert split(config, NAMES, copies=COPIES) == ([0, 1, 2, 3, 4], [5])
+        assert divide(config) == ([0, 1, 2, 3, 4], [5])
 
 
 def test_a_name_says_nothing_of_copies_and_a_copy_without_its_clip_counts() -> None:
@@ -71,10 +83,10 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_the_data_s_own_split_decides_and_test_clips_are_in_neither_part(tmp_path: Path) -> None:
     config = make_config("debug", {"VALIDATION_FRACTION": 0.3})
     splits = ["train", "validation", "test", "", "validation", "test"]
-    assert split(config, NAMES, copies={}, splits=splits) == ([0, 3], [1, 4])
-    training, held_out = split(config, NAMES, copies={}, splits=["train", "", "test", "", "", "test"])
+    assert divide(config, copies={}, splits=splits) == ([0, 3], [1, 4])
+    training, held_out = divide(config, copies={}, splits=["train", "", "test", "", "", "test"])
     assert sorted(training + held_out) == [0, 1, 3, 4] and held_out  # by SPLIT_SEED, as none is named
     by_file = make_config("debug", {"SPLIT_FILE": str(write(tmp_path, {"held_out": ["ase/ase_A"]}))})
-    assert split(by_file, NAMES, copies={}, splits=splits) == ([3, 4], [0, 1])
+    assert divide(by_file, copies={}, splits=splits) == ([3, 4], [0, 1])
     with pytest.raises(SplitError, match="no clip to train on"):
-        split(config, NAMES, copies={}, splits=["validation"] * 6)
+        divide(config, copies={}, splits=["validation"] * 6)
