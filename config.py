@@ -90,7 +90,8 @@ class Config:
     FRAME_SPACING: str = "even"  # NUM_FRAMES over the whole clip, or frames per second ("12.5") of any window of it
     VALIDATION_FRACTION: Annotated[float, Limits(0.0, 0.9)] = 0.1  # of the groups of clips, held out by SPLIT_SEED
     SPLIT_SEED: Whole = 0  # which groups are held out; apart from SEED, so that runs compare
-    SPLIT_FILE: str = ""  # JSON with "held_out": names of groups; decides instead of the two above
+    SPLIT_BY: Literal["group", "signer"] = "group"  # what stays together: names GROUP__REST, or signers that are named
+    SPLIT_FILE: str = ""  # JSON with "held_out": names of groups; decides instead of the three above
     SHUFFLE_CAPTIONS: bool = False  # text-blind control: every clip gets a random training caption at every step
 
     # ---- Optimisation -----------------------------------------------------------------------------------------------

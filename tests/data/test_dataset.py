@@ -14,7 +14,7 @@ from dataset import DatasetError, TextToSignDataset, data_identity, parts_of
 from tests.conftest import CAPTIONS, moving_square, write_pair
 from utils.fingerspelling.folder import MANIFEST
 from utils.layouts.pairs import MAX_BYTES
-from utils.split import epoch_order, split_indices
+from utils.split import epoch_order, group_of, split_indices
 
 
 def read(folder: Path, num_frames: int = 4, image_size: int = 16) -> TextToSignDataset:
@@ -215,7 +215,7 @@ NAMES = [f"signer{i % 10}__clip{i}" for i in range(60)] + [f"lone{i}" for i in r
 
 
 def split_names(names: list[str], fraction: float, seed: int = 0) -> tuple[set[str], set[str]]:
-    training, validation = split_indices(names, fraction=fraction, seed=seed)
+    training, validation = split_indices([group_of(name) for name in names], fraction=fraction, seed=seed)
     assert sorted([*training, *validation]) == list(range(len(names)))  # disjoint and complete
     return {names[i] for i in training}, {names[i] for i in validation}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -90,3 +91,34 @@ def test_the_data_s_own_split_decides_and_test_clips_are_in_neither_part(tmp_pat
     assert divide(by_file, copies={}, splits=splits) == ([3, 4], [0, 1])
     with pytest.raises(SplitError, match="no clip to train on"):
         divide(config, copies={}, splits=["validation"] * 6)
+
+
+def signed(signers: Sequence[str], *, splits: Sequence[str] = ()) -> list[Row]:
+    """A clip of each of the ``signers``, a group each."""
+    pairs = zip_longest(signers, splits, fillvalue="")
+    return [Row(Path(f"{i}.mp4"), "x", str(i), split=each, signer=who) for i, (who, each) in enumerate(pairs)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_signers_are_kept_apart_and_their_share_is_held_out(seed: int) -> None:
+    rows = signed(["ann", "bob", "ann", "cat", "dan", "bob"])
+    config = make_config("debug", {"SPLIT_BY": "signer", "VALIDATION_FRACTION": 0.5, "SPLIT_SEED": seed})
+    found = split(config, rows, copies={})
+    parts = [{rows[i].signer for i in part} for part in (found.training, found.held_out)]
+    assert len(parts[0]) == len(parts[1]) == 2 and not parts[0] & parts[1]
+    assert sorted(found.training + found.held_out) == list(range(6))
+
+
+def test_signers_decide_instead_of_the_data_s_validation_and_leave_its_test_alone(tmp_path: Path) -> None:
+    rows = signed(["ann", "ann", "bob", "", "bob"], splits=["train", "validation", "train", "test", "validation"])
+    config = make_config("debug", {"SPLIT_BY": "signer", "VALIDATION_FRACTION": 0.5})
+    found = split(config, rows, copies={})
+    assert sorted([found.training, found.held_out]) == [[0, 1], [2, 4]] and found.test == [3]  # whoever is in it
+    by_file = replace(config, SPLIT_FILE=str(write(tmp_path, {"held_out": ["1"]})))
+    assert split(by_file, rows, copies={}).held_out == [1]
+
+
+@pytest.mark.parametrize(("signers", "number"), [(["", "", ""], "3 of 3"), (["ann", "", "bob"], "1 of 3")])
+def test_clips_whose_signer_nobody_names_cannot_be_split_by_signers(signers: list[str], number: str) -> None:
+    with pytest.raises(ConfigError, match=f"no signer of {number} clips"):
+        split(make_config("debug", {"SPLIT_BY": "signer"}), signed(signers), copies={})
