@@ -92,6 +92,7 @@ class Config:
     SPLIT_SEED: Whole = 0  # which groups are held out; apart from SEED, so that runs compare
     SPLIT_BY: Literal["group", "signer"] = "group"  # what stays together: names GROUP__REST, or signers that are named
     SPLIT_FILE: str = ""  # JSON with "held_out": names of groups; decides instead of the three above
+    TRAIN_ON_DOUBLES: bool = False  # on clips whose very content is held out or for test too
     SHUFFLE_CAPTIONS: bool = False  # text-blind control: every clip gets a random training caption at every step
 
     # ---- Optimisation -----------------------------------------------------------------------------------------------

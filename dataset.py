@@ -162,7 +162,17 @@ def parts_of(config: Config, data: TextToSignDataset) -> Parts:
     Raises:
         UserError: as ``split``.
     """
-    return split(config, data.rows, copies=data.copies)
+    contents = [data.content(i) for i in range(len(data))]
+    return split(config, data.rows, copies=data.copies, contents=contents)
+
+
+def told_doubles(data: TextToSignDataset, parts: Parts) -> list[str]:
+    """``a = b (test)`` of each training clip whose content is in another part too."""
+    test = set(parts.test)
+    return [
+        f"{data.names[i]} = {data.names[other]} ({'test' if other in test else 'held out'})"
+        for i, other in parts.doubled.items()
+    ]
 
 
 def copies_among(folder: Path, names: list[str]) -> dict[str, str]:

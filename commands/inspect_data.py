@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     cut = None if lengths is None else [
         name for name, length in zip(data.names, lengths, strict=True) if length > config.TEXT_MAX_LENGTH
     ]  # fmt: skip
-    ledger = ledger_of(data, num_frames=config.NUM_FRAMES, cut=cut)
+    ledger = ledger_of(data, config, cut=cut)
     print(json.dumps(asdict(ledger) | {"num_left_out": ledger.num_left_out}, indent=2) if args.json else ledger)
     if not len(data):
         raise ConfigError(f"{config.DATA_DIR} holds no clip that can be used.")

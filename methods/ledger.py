@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dataset import TextToSignDataset
+from config import Config, UserError
+from dataset import TextToSignDataset, parts_of, told_doubles
 from utils.contact_sheet import contact_sheet
 from utils.reading.bars import without_bars
 from utils.reading.signer import MOVES
@@ -69,12 +70,17 @@ class Ledger:
         return "\n".join(lines)
 
 
-def ledger_of(data: TextToSignDataset, *, num_frames: int, cut: list[str] | None) -> Ledger:
-    """Of all that the dataset read and left out."""
+def ledger_of(data: TextToSignDataset, config: Config, *, cut: list[str] | None) -> Ledger:
+    """Of all that the dataset read and left out, and of how it is split."""
     left_out = {kind: [p.text for p in data.problems if p.kind == kind] for kind in REASONS}
     num_unlisted = len(left_out["unlisted"])
     named = list(zip(data.names, data.facts, strict=True))
     still, barred = _seen(data)
+    num_frames = config.NUM_FRAMES
+    try:
+        doubles, remarks = told_doubles(data, parts_of(config, data)) if len(data) else [], []
+    except UserError as error:
+        doubles, remarks = [], [f"not to be trained on as it is: {error}"]
     return Ledger(
         folder=str(data.folder),
         layout=data.layout,
@@ -86,11 +92,12 @@ def ledger_of(data: TextToSignDataset, *, num_frames: int, cut: list[str] | None
             f"shorter than {num_frames} frames": [name for name, facts in named if facts.num_source < num_frames],
             "without motion": still,
             "the same clip": _doubled(data),
+            "to train on, and in another part too": doubles,
             "with black bars in the middle square": barred,
             "turned upright": [name for name, facts in named if facts.rotation % 360],
         },
         cut=cut,
-        remarks=data.remarks,
+        remarks=data.remarks + remarks,
         seconds=[facts.seconds for facts in data.facts],
         rates=[facts.frames_per_second for facts in data.facts],
         sizes=dict(Counter("{}x{}".format(*facts.size) for facts in data.facts)),

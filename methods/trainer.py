@@ -29,7 +29,7 @@ from methods.training.distributed import Share, distribute, gathered, load_momen
 from methods.training.interruption import Interruption
 from methods.training.optimisation import Ema, make_optimizer
 from methods.training.report import Report
-from methods.training.resume import print_data, read_state, same_caption
+from methods.training.resume import print_data, print_doubles, read_state, same_caption
 from methods.training.start_report import Run
 from methods.training.step import Piece, StepResult, TrainingStep
 from methods.training.warm_start import TrainingError, fit_statistics, freeze_backbone, initialise_backbone
@@ -297,6 +297,7 @@ class Trainer:
         config = self.config
         parts = parts_of(config, self.data)
         self.training, self.validation = parts.training, parts.held_out
+        print_doubles(self.data, parts, trained_on=config.TRAIN_ON_DOUBLES)
         self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
         self.model = create_text2sign(config, self.encoder)
         if content is None or path is None:

@@ -28,18 +28,24 @@ class SignerError(SplitError, ConfigError):
 
 @dataclass(frozen=True)
 class Parts:
-    """Indices of the clips to train on, of those held out, and of those that the data keep for test."""
+    """Indices of the clips to train on, of those held out, and of those that the data keep for test.
+
+    ``doubled``: of each training clip whose very content is that of one held out or for test the index of that one.
+    """
 
     training: list[int]
     held_out: list[int]
     test: list[int]
+    doubled: dict[int, int]
 
 
-def split(config: Config, rows: Sequence[Row], *, copies: Mapping[str, str]) -> Parts:
+def split(config: Config, rows: Sequence[Row], *, copies: Mapping[str, str], contents: Sequence[str] = ()) -> Parts:
     """By SPLIT_FILE if one is named, else as the data's own splits say, else by SPLIT_SEED.
 
     With SPLIT_BY=signer the data's own say what is for test alone: signers may be in both of their other parts.
 
+    ``contents``: equal for clips that are the same. One that is held out or for test too is not trained on, unless
+    TRAIN_ON_DOUBLES.
     In no part are ``copies`` (name -> that of its clip) of a clip held out or for test, which only count it again.
 
     Raises:
@@ -50,9 +56,14 @@ def split(config: Config, rows: Sequence[Row], *, copies: Mapping[str, str]) -> 
     tried = [i for i, row in enumerate(rows) if row.split != "test"]
     test = [i for i, row in enumerate(rows) if row.split == "test"]
     training, held_out = ([tried[i] for i in part] for part in _split(config, [rows[i] for i in tried]))
-    if not training:
-        raise SplitError("The data's own split has no clip to train on; wanted some under train.")
-    return Parts(training, *(without_copies(names, part, copies=copies) for part in (held_out, test)))
+    others = {contents[i]: i for i in (*held_out, *test)} if contents else {}
+    doubled = {i: others[contents[i]] for i in training if others and contents[i] in others}
+    kept = training if config.TRAIN_ON_DOUBLES else [i for i in training if i not in doubled]
+    if not kept:
+        also = f"{len(doubled)} under train, each held out or for test as well" if doubled else "none under train"
+        raise SplitError(f"The split has no clip to train on: {also}; wanted some that are in no other part.")
+    held_out, test = (without_copies(names, part, copies=copies) for part in (held_out, test))
+    return Parts(kept, held_out, test, doubled)
 
 
 def _split(config: Config, rows: list[Row]) -> tuple[list[int], list[int]]:

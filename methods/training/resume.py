@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from config import Config
-from dataset import TextToSignDataset
+from dataset import TextToSignDataset, told_doubles
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints import listing as checkpoint_list
+from utils.split import Parts
 
 MAX_REMARKS = 10  # on clips in use, that are printed
 
@@ -53,6 +54,13 @@ def print_data(data: TextToSignDataset) -> None:
         print(f"note: and {len(data.remarks) - MAX_REMARKS} more such notes", file=sys.stderr)
     left_out = f", {len(data.problems)} left out" if data.problems else ""
     print(f"data: {len(data)} clips with {len(set(data.texts))} captions in {data.folder}{left_out}", file=sys.stderr)
+
+
+def print_doubles(data: TextToSignDataset, parts: Parts, *, trained_on: bool) -> None:
+    """Every training clip whose content is in another part as well, on stderr."""
+    what = "trained on, though in two parts" if trained_on else "in two parts, so not trained on"
+    for line in told_doubles(data, parts):
+        print(f"{what}: {line}", file=sys.stderr)
 
 
 def same_caption(data: TextToSignDataset, training: list[int]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config import make_config
 from dataset import TextToSignDataset
 from main import main
 from methods.ledger import Ledger, ledger_of
@@ -21,9 +22,9 @@ from utils.layouts.registry import read_listing
 SIZE = {"num_frames": 8, "image_size": 32}
 
 
-def look(folder: Path, **how: object) -> Ledger:
+def look(folder: Path, settings: dict[str, object] | None = None, **how: object) -> Ledger:
     data = TextToSignDataset(folder, **SIZE, may_be_empty=True, **how)
-    return ledger_of(data, num_frames=SIZE["num_frames"], cut=None)
+    return ledger_of(data, make_config("debug", {"NUM_FRAMES": SIZE["num_frames"], **(settings or {})}), cut=None)
 
 
 def pair(folder: Path, name: str, text: str = "x") -> Path:
@@ -86,13 +87,26 @@ def test_the_numbers_add_up_on_every_layout(name: str, tmp_path: Path) -> None:
     assert all(line in str(found) for lines in found.left_out.values() for line in lines)
 
 
-def test_a_clip_in_two_splits_is_told_with_both(tmp_path: Path) -> None:
+@pytest.fixture
+def in_two_splits(tmp_path: Path) -> Path:
+    """One to train on, and one that is for test as well."""
     shutil.copy(film(tmp_path / "a.mp4"), tmp_path / "b.mp4")
-    rows = "file_name,text,split,signer\na.mp4,x,train,s1\nb.mp4,y,test,s2\n"
+    film(tmp_path / "c.mp4", 9)
+    rows = "file_name,text,split,signer\na.mp4,x,train,s1\nb.mp4,y,test,s2\nc.mp4,z,train,\n"
     (tmp_path / "metadata.csv").write_text(rows)
-    found = look(tmp_path)
+    return tmp_path
+
+
+def test_a_clip_in_two_splits_is_told_with_both_and_as_not_trained_on(in_two_splits: Path) -> None:
+    found = look(in_two_splits)
     assert found.findings["the same clip"] == ["a (train) = b (test)"]
-    assert found.signers == {"s1": 1, "s2": 1} and found.splits == {"train": 1, "test": 1}
+    assert found.findings["to train on, and in another part too"] == ["a = b (test)"]
+    assert found.signers == {"s1": 1, "s2": 1} and found.splits == {"train": 2, "test": 1} and not found.remarks
+
+
+def test_a_split_that_cannot_be_is_told(in_two_splits: Path) -> None:
+    found = look(in_two_splits, {"SPLIT_BY": "signer"})
+    assert len(found.remarks) == 1 and "no signer of 1 of 2 clips, such as 'c'" in str(found)
 
 
 COMMAND = ["--set", "NUM_FRAMES=8", "--set", "IMAGE_SIZE=32", "--set", "CACHE_DIR=cache"]

@@ -122,3 +122,27 @@ def test_signers_decide_instead_of_the_data_s_validation_and_leave_its_test_alon
 def test_clips_whose_signer_nobody_names_cannot_be_split_by_signers(signers: list[str], number: str) -> None:
     with pytest.raises(ConfigError, match=f"no signer of {number} clips"):
         split(make_config("debug", {"SPLIT_BY": "signer"}), signed(signers), copies={})
+
+
+def test_what_is_held_out_or_for_test_as_well_is_not_trained_on_unless_asked_for() -> None:
+    rows = signed([""] * 6, splits=["train", "train", "validation", "test", "train", "test"])
+    contents = ["one", "two", "one", "two", "three", "four"]
+    config = make_config("debug")
+    found = split(config, rows, copies={}, contents=contents)
+    assert (found.training, found.held_out, found.test) == ([4], [2], [3, 5]) and found.doubled == {0: 2, 1: 3}
+    found = split(replace(config, TRAIN_ON_DOUBLES=True), rows, copies={}, contents=contents)
+    assert found.training == [0, 1, 4] and found.doubled == {0: 2, 1: 3}
+    with pytest.raises(SplitError, match="2 under train, each held out or for test as well"):
+        split(config, rows[:4], copies={}, contents=contents)
+
+
+def test_what_the_seed_holds_out_is_not_trained_on_under_another_name() -> None:
+    config = make_config("debug", {"VALIDATION_FRACTION": 0.5})
+    contents = ["same", "same", "a", "b"]
+    apart = [
+        split(replace(config, SPLIT_SEED=seed), signed([""] * 4), copies={}, contents=contents) for seed in range(8)
+    ]
+    assert any(found.doubled for found in apart) and not all(found.doubled for found in apart)
+    for found in apart:
+        assert not {contents[i] for i in found.training} & {contents[i] for i in found.held_out}
+        assert sorted([*found.training, *found.held_out, *found.doubled]) == [0, 1, 2, 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,25 @@ def test_held_out_clips_are_never_trained_on(debug_config: MakeConfig) -> None:
     for step in range(trainer.num_steps):
         trainer.step = step
         assert not set(trainer.rows()) & set(trainer.validation)
+
+
+def test_a_clip_that_is_for_test_as_well_is_named_not_trained_on_and_no_change_to_a_resume(
+    debug_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = (("a", 0, "train"), ("b", 1, "train"), ("c", 2, "validation"), ("d", 0, "test"))
+    for name, index, _ in clips:
+        write_pair(tmp_path / "clips", name, moving_square(index), name)
+    lines = ["file_name,text,split", *(f"{name}.gif,{name},{split}" for name, _, split in clips)]
+    (tmp_path / "clips" / "metadata.csv").write_text("\n".join(lines))
+    config = debug_config(DATA_DIR=str(tmp_path / "clips"))
+    trainer = Trainer(config)
+    assert (trainer.training, trainer.validation) == ([1], [2])
+    assert "in two parts, so not trained on: a = d (test)" in capsys.readouterr().err
+    path = trainer.save()
+    assert Trainer(config, resume=path).training == [1] and "changed" not in capsys.readouterr().err
+    assert Trainer(replace(config, TRAIN_ON_DOUBLES=True), resume=path).training == [0, 1]
+    err = capsys.readouterr().err
+    assert "trained on, though in two parts: a = d (test)" in err and "changed: training data 1 clips" in err
 
 
 def test_the_text_blind_control_gets_random_captions_that_are_a_function_of_the_step(debug_config: MakeConfig) -> None:
