@@ -17,7 +17,7 @@ from tqdm import tqdm
 from benchmarks.machine import write_result
 from dataset import load_dataset, parts_of
 from methods.evaluation.judge import train_judge
-from methods.evaluation.part import rows_by_part
+from methods.evaluation.part import rows_to_judge
 from methods.sampling.generate import generate
 from methods.sampling.loading import load_model
 from methods.sampling.provenance import Request
@@ -35,7 +35,7 @@ def main() -> None:
     data = load_dataset(loaded.config)
     parts = parts_of(loaded.config, data)
     found = train_judge(data, parts.training, parts.held_out, seed=loaded.config.SEED, num_steps=500)
-    captions = sorted({data.texts[row] for row in rows_by_part(loaded, data)["train"]})
+    captions = sorted({data.texts[row] for row in rows_to_judge(loaded, data, "train").parts["train"]})
     chosen = captions[:: max(1, len(captions) // arguments.clips)][: arguments.clips]
     requests = [Request(caption, loaded.config.SEED) for caption in chosen]
     print(f"{'sampler':<9}{'steps':>6}{'named right':>14}{'share':>8}{'95 % interval':>17}")

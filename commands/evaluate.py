@@ -9,6 +9,7 @@ from pathlib import Path
 
 from commands.common import add_command, add_model, add_verify, check_at_least_one, load_model_of, tell
 from config import ConfigError
+from utils.layouts.listing import SPLITS
 
 DEFAULTS = {"max_clips": 64, "clips_per_caption": 4, "recogniser": "test_resnet", "recogniser_steps": 500}
 OF_THE_MACHINE = ("DEVICE", "MIXED_PRECISION", "DETERMINISTIC", "CACHE_DIR")  # settings of both models
@@ -19,6 +20,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = add_command(commands, "evaluate", run, "measure whether a model obeys its text")
     add_model(command, "clips, or prompts for a clip,")
     command.add_argument("--data", metavar="FOLDER", help="clips and captions; default: those it was trained on")
+    command.add_argument(
+        "--split",
+        choices=sorted(set(SPLITS.values())),
+        help="the clips to judge; default: train and validation, each for itself",
+    )
     command.add_argument(
         "--max_clips", type=int, default=DEFAULTS["max_clips"], metavar="N",
         help="at most so many clips that were trained on, and so many held-out ones",
@@ -39,7 +45,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="its training steps, at most; it stops when it has learnt",
     )  # fmt: skip
     add_verify(command)
-    command.add_argument("--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/evaluation_stepN")
+    command.add_argument(
+        "--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/evaluation_stepN, or _SPLIT"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_model_of(args, {"DATA_DIR": args.data} if args.data else {})
     from dataset import load_dataset
     from methods.evaluation.evaluator import evaluate
+    from methods.evaluation.part import PARTS
     from methods.evaluation.table import format_report
     from methods.sampling.loading import load_model
     from utils.runtime import enough_memory
@@ -66,15 +75,16 @@ def run(args: argparse.Namespace) -> int:
     tell(loaded)
     for problem in data.problems:
         print(f"left out: {problem.text}", file=sys.stderr)
-    default = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / f"evaluation_step{loaded.step:06d}"
+    suffix = f"_{args.split}" if args.split else ""
+    default = Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / f"evaluation_step{loaded.step:06d}{suffix}"
     folder = Path(args.output) if args.output else default
     words = ["python", "main.py", *args.typed]  # what makes this evaluation again
     words += [] if args.checkpoint else ["--checkpoint", str(loaded.path)]
     with enough_memory(f"Lower --batch_size (now {loaded.batch_size}), or --set TINYFUSION_FRAME_CHUNK_SIZE=1."):
         report = evaluate(
-            loaded, data, folder=folder, max_clips=args.max_clips, clips_per_caption=args.clips_per_caption,
-            blind=blind, recogniser=args.recogniser, recogniser_steps=args.recogniser_steps,
-            command=shlex.join(words),
+            loaded, data, folder=folder, only=PARTS.get(args.split), max_clips=args.max_clips,
+            clips_per_caption=args.clips_per_caption, blind=blind, recogniser=args.recogniser,
+            recogniser_steps=args.recogniser_steps, command=shlex.join(words),
         )  # fmt: skip
     print(format_report(report))
     print(f"\nwritten: {folder / 'evaluation.json'}\npage: {folder / 'report.html'}")

@@ -24,12 +24,13 @@ from methods.evaluation.likeness.order import measure_order
 from methods.evaluation.likeness.variety import measure_variety
 from methods.evaluation.motion import measure_motion
 from methods.evaluation.page import ClipPair
-from methods.evaluation.part import CLIPS, HELD_OUT, TRAIN, Part, make_part, rows_by_part, rows_of_judge, some
+from methods.evaluation.part import Part, make_part, rows_to_judge, some
 from methods.evaluation.pixels import prompt_distance, score_retrieval
 from methods.sampling.loading import LoadedModel, sampling_settings
 from methods.sampling.provenance import path_text
 from utils.captions import asked
 from utils.reading import pose
+from utils.split import without_copies
 
 FORMAT = 3  # of evaluation.json
 
@@ -52,12 +53,12 @@ def retrieved(part: Part) -> dict[str, object]:
 def recognised(part: Part) -> dict[str, object]:
     """Does a judge that knows real clips alone name in generated ones the signs that were asked for?
 
-    The ceiling is for held-out clips alone: of those that were trained on, the judge knows more.
+    The ceiling is for clips that it never saw: of those that it learnt from, it knows more.
     """
     found, judge = part.judgement, part.judgement.judge
     real = judge.score(judge.name_signs(part.real, part.texts), part.texts)
     made = judge.score(part.answers, part.captions)
-    ceiling = found.ceiling.accuracy if found.ceiling and part.name == HELD_OUT else 0.0
+    ceiling = found.ceiling.accuracy if found.ceiling and found.training.isdisjoint(part.rows) else 0.0
     scores = {
         "real": real.to_dict() if real else None,
         "real_trained_on": sum(row in found.training for row in part.rows) / len(part.rows),
@@ -112,6 +113,7 @@ def evaluate(
     data: TextToSignDataset,
     *,
     folder: Path,
+    only: str | None = None,
     max_clips: int = 64,
     clips_per_caption: int = 4,
     blind: LoadedModel | None = None,
@@ -121,6 +123,7 @@ def evaluate(
 ) -> dict[str, object]:
     """Everything, on at most ``max_clips`` clips of each part; writes JSON, a page, a contact sheet and the clips.
 
+    ``only``: one part, which alone may be the one for test; None: those trained on and held out.
     ``blind``: a model trained with SHUFFLE_CAPTIONS, one more control. ``command``: what the page says made it.
     ``recogniser``: the judge's network, a name of timm's.
 
@@ -128,11 +131,12 @@ def evaluate(
         EvaluationError: fewer than two captions, so that nothing could be confused; ``folder`` cannot be made.
         UntrainedError: a model was trained too little for its scores to mean anything. Nothing is written then.
         NetworkError: timm has no such ``recogniser``.
+        SplitError: the data have no clips of the ``only`` part.
     """
-    rows, seed = rows_by_part(loaded, data), loaded.config.SEED
-    if len({data.texts[row] for part in rows.values() for row in part}) < 2:
+    rows, seed = rows_to_judge(loaded, data, only), loaded.config.SEED
+    if len({data.texts[row] for part in rows.parts.values() for row in part}) < 2:
         raise EvaluationError(f"{data.folder} has one caption, {data.texts[0]!r}; ranking needs at least 2.")
-    training = rows.get(TRAIN, rows.get(CLIPS, []))
+    training = without_copies(data.names, rows.training, copies=data.copies)
     levels = denoising(loaded, data, training)
     share = refuse_untrained(loaded, levels)
     blind_share = refuse_untrained(blind, denoising(blind, data, training)) if blind else None
@@ -140,12 +144,11 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)  # before hours of computing, not after
     except OSError as error:
         raise EvaluationError(f"{folder} cannot be a folder ({error.strerror}). Use another --output") from error
-    own = rows_of_judge(loaded, data, rows)
-    judgement = train_judge(data, *own, seed=seed, num_steps=recogniser_steps, network=recogniser)
+    judgement = train_judge(data, rows.training, rows.unseen, seed=seed, num_steps=recogniser_steps, network=recogniser)
     reports: dict[str, dict[str, object]] = {}
     controls: list[dict[str, object]] = []
     pairs: list[ClipPair] = []
-    for name, all_rows in rows.items():
+    for name, all_rows in rows.parts.items():
         chosen = some(all_rows, name, at_most=max_clips, seed=seed)
         part = make_part(loaded, data, name, chosen, copies=clips_per_caption, judgement=judgement)
         reports[name] = {"num_clips": len(part.rows), "num_captions": len(set(part.texts))}

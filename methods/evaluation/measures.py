@@ -13,7 +13,7 @@ from typing import Any
 Report = Mapping[str, Any]
 
 NOT_MEASURED = "not measured"
-PART_NAMES = {"train": "train", "held_out": "held out", "clips": "all clips"}
+PART_NAMES = {"train": "train", "held_out": "held out", "test": "test", "clips": "all clips"}
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,18 @@ from tqdm import tqdm
 from dataset import TextToSignDataset, data_identity, parts_of
 from methods.evaluation.judge import Judgement
 from methods.evaluation.likeness.order import Ladder, ladders
+from methods.evaluation.measures import PART_NAMES
 from methods.evaluation.ranking import Ranking, candidates, prompt_ranking
 from methods.sampling.generate import GeneratedClip, generate
 from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import Request
 from utils import runtime
 from utils.checkpoints.file import same_clips
-from utils.split import SplitError, without_copies
+from utils.split import Parts, SplitError, without_copies
 
-TRAIN, HELD_OUT, CLIPS = "train", "held_out", "clips"  # the parts; the last where it is not known which were trained on
+TRAIN, HELD_OUT, TEST = "train", "held_out", "test"
+CLIPS = "clips"  # the part where it is not known which were trained on
+PARTS = {"train": TRAIN, "validation": HELD_OUT, "test": TEST}  # by what the data call them
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,15 @@ class Part:
         return self.judgement.judge.name_signs(self.generated, self.captions)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Of the data: those to judge by part, without copies; those that the recogniser learns, and those it must not."""
+
+    parts: dict[str, list[int]]
+    training: list[int]
+    unseen: list[int]
+
+
 def make_part(
     loaded: LoadedModel, data: TextToSignDataset, name: str, rows: list[int], *, copies: int, judgement: Judgement
 ) -> Part:
@@ -86,32 +98,52 @@ def generated(loaded: LoadedModel, requests: list[Request]) -> list[GeneratedCli
         return generate(loaded, requests, on_step=bar.update)
 
 
-def rows_by_part(loaded: LoadedModel, data: TextToSignDataset) -> dict[str, list[int]]:
-    """Rows to judge, without copies: trained on and held out, if these are the clips of the checkpoint's training.
+def rows_to_judge(loaded: LoadedModel, data: TextToSignDataset, only: str | None = None) -> Rows:
+    """Of the clips of the checkpoint's training those trained on and those held out, or the ``only`` part of PARTS.
 
-    Where they are not, or the split is not known any more, that is said, and all clips are one part.
+    Where they are other clips, or the split is not known any more, that is said, and all that are not for test are one
+    part.
+
+    Raises:
+        SplitError: there are no clips of the ``only`` part, or none but those for test.
     """
-    others = {CLIPS: without_copies(data.names, list(range(len(data))), copies=data.copies)}
+    test = [i for i, row in enumerate(data.rows) if row.split == "test"]
+    found = _split_of_training(loaded, data)
+    if found:
+        parts = {TRAIN: found.training, HELD_OUT: found.held_out, TEST: test}
+        training, unseen = found.training, found.held_out
+    else:
+        contents = {data.content(i) for i in test}
+        parts = {CLIPS: [i for i in range(len(data)) if data.content(i) not in contents], TEST: test}
+        training, unseen = parts[CLIPS] or test, []
+    if only == TEST and training != test:
+        unseen = test
+    names = [only] if only else [name for name in parts if name != TEST]
+    judged = {name: without_copies(data.names, parts[name], copies=data.copies) for name in names if parts.get(name)}
+    if not judged:
+        raise SplitError(_no_clips(data, only))
+    return Rows(judged, training, unseen)
+
+
+def _split_of_training(loaded: LoadedModel, data: TextToSignDataset) -> Parts | None:
+    """None, and a line, where the clips are not known to be those of the checkpoint's training."""
     try:
         found = parts_of(loaded.config, data)
+        if same_clips(data_identity(data, found.training), loaded.training_data):
+            return found
+        reason: object = "these are not the clips that the model was trained on"
     except SplitError as error:
-        print(f"note: all clips are judged as one part, trained on or not: {error}", file=sys.stderr)
-        return others
-    if not same_clips(data_identity(data, found.training), loaded.training_data):
-        print("note: these are not the clips that the model was trained on, so they are one part", file=sys.stderr)
-        return others
-    parts = {TRAIN: without_copies(data.names, found.training, copies=data.copies), HELD_OUT: found.held_out}
-    return {name: rows for name, rows in parts.items() if rows}
+        reason = error
+    print(f"note: it is not known which clips were trained on, so they are one part: {reason}", file=sys.stderr)
+    return None
 
 
-def rows_of_judge(
-    loaded: LoadedModel, data: TextToSignDataset, rows: dict[str, list[int]]
-) -> tuple[list[int], list[int]]:
-    """(training, held-out) rows of the recogniser: those of the model, or all clips where these are unknown."""
-    if CLIPS in rows:
-        return list(range(len(data))), []
-    found = parts_of(loaded.config, data)
-    return found.training, found.held_out
+def _no_clips(data: TextToSignDataset, only: str | None) -> str:
+    if only is None:
+        return f"{data.folder} has clips for test alone. Judge these: --split test"
+    if only == TEST:
+        return f"{data.folder} has no test clips; wanted some that its list names as test. Leave --split out."
+    return f"No clip of {data.folder} is known as {PART_NAMES[only]}. Leave --split out."
 
 
 def some(rows: list[int], name: str, *, at_most: int, seed: int) -> list[int]:

@@ -24,7 +24,7 @@ from methods.evaluation.measures import (
     unreliable,
 )
 
-CLIPS_OF = {"train": "training clips", "held_out": "held-out clips", "clips": "these clips"}
+CLIPS_OF = {"train": "training clips", "held_out": "held-out clips", "test": "test clips", "clips": "these clips"}
 MOTION = ("amplitude_ratio", "explained")
 FROZEN_BELOW = 0.5  # share of the real clips' amplitude; less is said in the verdict
 SMEARED_BELOW = 0.9  # of the motion explained; likewise

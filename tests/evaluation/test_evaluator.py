@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from main import main
 from methods.evaluation import evaluator
 from methods.evaluation.controls import UntrainedError
 from methods.evaluation.evaluator import EvaluationError, evaluate
-from methods.evaluation.part import Part, rows_by_part
+from methods.evaluation.part import PARTS, Part, rows_to_judge
 from methods.evaluation.ranking import candidates
 from methods.evaluation.table import format_report
 from methods.sampling import provenance
@@ -26,6 +27,7 @@ from methods.sampling.loading import LoadedModel, load_model
 from models.text_encoder import TextEncoder
 from tests.conftest import moving_square, write_pair
 from tests.fake_models import ALL, Blind, Obedient, Seeing, loaded_with
+from utils.split import SplitError
 
 QUICK = {"clips_per_caption": 2, "recogniser_steps": 3}
 
@@ -153,21 +155,76 @@ def test_where_the_clips_could_not_be_written_nothing_says_that_an_evaluation_is
 def test_clips_that_the_checkpoint_was_not_trained_on_are_told_apart(
     learnt: LoadedModel, data: TextToSignDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = rows_by_part(learnt, data)
+    known = rows_to_judge(learnt, data).parts
     assert set(known) == {"train", "held_out"} and sorted(known["train"] + known["held_out"]) == ALL
     assert data_identity(data, known["train"]).items() <= learnt.training_data.items()
     for index in range(3):
         write_pair(tmp_path, f"other{index}", moving_square(index), f"caption {index}")
     others = TextToSignDataset(tmp_path, num_frames=4, image_size=16)
-    assert rows_by_part(learnt, others) == {"clips": [0, 1, 2]}
+    assert rows_to_judge(learnt, others).parts == {"clips": [0, 1, 2]}
     split_file = tmp_path / "held_out.json"
     split_file.write_text('{"held_out": ["signer0"]}')  # of the clips that it was trained on
     config = replace(learnt.config, SPLIT_FILE=str(split_file))
-    assert rows_by_part(replace(learnt, config=config), others) == {"clips": [0, 1, 2]}
+    assert rows_to_judge(replace(learnt, config=config), others).parts == {"clips": [0, 1, 2]}
     assert "not the clips that the model was trained on" in capsys.readouterr().err
     gone = replace(learnt.config, SPLIT_FILE=str(tmp_path / "gone.json"))
-    assert rows_by_part(replace(learnt, config=gone), others) == {"clips": [0, 1, 2]}
+    assert rows_to_judge(replace(learnt, config=gone), others).parts == {"clips": [0, 1, 2]}
     assert "gone.json cannot be read" in capsys.readouterr().err
+
+
+@pytest.fixture
+def with_test(learnt: LoadedModel, clips_folder: Path, tmp_path: Path) -> TextToSignDataset:
+    """The clips of the checkpoint's training, of whose held-out ones the last three are for test now."""
+    data = load_dataset(learnt.config)
+    rows = rows_to_judge(learnt, data)
+    places = {row: "train" for row in rows.training} | {row: "test" for row in rows.parts["held_out"][1:]}
+    lines = [f"{data.names[i]}.gif,{data.texts[i]},{places.get(i, 'validation')}" for i in range(len(data))]
+    folder = Path(shutil.copytree(clips_folder, tmp_path / "clips"))
+    (folder / "metadata.csv").write_text("\n".join(["file_name,text,split", *lines]) + "\n")
+    return TextToSignDataset(folder, num_frames=4, image_size=16)
+
+
+def test_test_clips_are_judged_where_they_are_asked_for_and_nowhere_else(
+    learnt: LoadedModel, with_test: TextToSignDataset
+) -> None:
+    splits = [row.split for row in with_test.rows]
+    of = {word: [i for i, split in enumerate(splits) if split == word] for word in ("train", "validation", "test")}
+    assert [len(rows) for rows in of.values()] == [4, 1, 3]
+    by_default = rows_to_judge(learnt, with_test)
+    assert by_default.parts == {"train": of["train"], "held_out": of["validation"]}
+    assert (by_default.training, by_default.unseen) == (of["train"], of["validation"])
+    for word, name in (("train", "train"), ("validation", "held_out"), ("test", "test")):
+        found = rows_to_judge(learnt, with_test, PARTS[word])
+        assert found.parts == {name: of[word]} and found.training == of["train"]
+        assert found.unseen == of["test" if word == "test" else "validation"]
+
+
+def test_of_other_clips_those_for_test_are_known_and_no_others(
+    learnt: LoadedModel, with_test: TextToSignDataset
+) -> None:
+    stranger = replace(learnt, training_data={})
+    tested = [i for i, row in enumerate(with_test.rows) if row.split == "test"]
+    others = [i for i in range(8) if i not in tested]
+    assert rows_to_judge(stranger, with_test).parts == {"clips": others}
+    found = rows_to_judge(stranger, with_test, "test")
+    assert (found.parts, found.training, found.unseen) == ({"test": tested}, others, tested)
+    with pytest.raises(SplitError, match="No clip of .* is known as held out"):
+        rows_to_judge(stranger, with_test, "held_out")
+
+
+def test_an_evaluation_of_test_clips_has_a_recogniser_that_never_saw_them(
+    learnt: LoadedModel, with_test: TextToSignDataset, tmp_path: Path
+) -> None:
+    report = evaluate(learnt, with_test, folder=tmp_path / "out", only="test", **QUICK)
+    assert list(report["parts"]) == ["test"] and report["parts"]["test"]["num_clips"] == 3
+    assert report["parts"]["test"]["recogniser"]["real_trained_on"] == 0
+    assert {control["part"] for control in report["controls"]} == {"test"}
+    assert "test: 3 clips" in format_report(report) and (tmp_path / "out" / "contact_sheet_test.png").exists()
+
+
+def test_data_without_test_clips_say_so_in_a_line(learnt_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--checkpoint", str(learnt_checkpoint), "--split", "test"]) == 2
+    assert "has no test clips; wanted some that its list names as test" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_clip_is_ranked_among_captions_that_it_could_be_confused_with(tmp_path: Path) -> None:
