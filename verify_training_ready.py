@@ -67,7 +67,7 @@ def verify(preset: str, assignments: list[str], report: Report) -> None:
     report.begin("training clips")
     data, rows = readiness.read_clips(config)
     found = f"{len(data)} with {len(set(data.texts))} captions in {config.DATA_DIR}, {len(rows)} to train on"
-    report.end("; note: ".join(filter(None, (found, same_caption(data, rows)))))
+    report.end("; note: ".join(filter(None, (found, readiness.left_out(data), same_caption(data, rows)))))
 
     report.begin("text encoder")
     encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH)

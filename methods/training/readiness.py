@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ from config import Config, UserError, model_keys
 from dataset import TextToSignDataset, load_dataset, parts_of
 from diffusion.motion_weight import moving
 from diffusion.text2sign import Text2Sign, TrainingNoise, training_noise
+from methods.ledger import REASONS
 from methods.training.optimisation import make_optimizer
 from methods.training.step import Piece, TrainingStep
 from methods.training.warm_start import freeze_backbone
@@ -76,19 +78,26 @@ class Steps:
 
 
 def read_clips(config: Config) -> tuple[TextToSignDataset, list[int]]:
-    """The data and the indices of the clips to train on.
+    """The data and the indices of the clips to train on; published sets list clips that are gone, and have others.
 
     Raises:
-        UserError: no folder, no clips, or a file in it that cannot be used.
+        UserError: no folder, no clips, or a clip that is there, is listed and cannot be used.
     """
     data = load_dataset(dataclasses.replace(config, CACHE_DIR=""))  # it writes no file
-    if data.problems:
-        found = _some([problem.text for problem in data.problems])
+    unusable = [problem.text for problem in data.problems if problem.kind not in ("missing", "unlisted")]
+    if unusable:
         raise CheckError(
-            f"DATA_DIR={config.DATA_DIR}: {len(data.problems)} unusable, wanted none: {found}. "
+            f"DATA_DIR={config.DATA_DIR}: {len(unusable)} unusable, wanted none: {_some(unusable)}. "
             "Mend or remove what is named (training itself would name it and leave it out)."
         )
     return data, parts_of(config, data).training
+
+
+def left_out(data: TextToSignDataset) -> str:
+    """How many clips are listed and missing, or unlisted, and the first of them; empty where there are none."""
+    counts = Counter(problem.kind for problem in data.problems)
+    told = ", ".join(f"{number} {REASONS[kind]}" for kind, number in counts.items())
+    return f"{told}, such as {data.problems[0].text}" if told else ""
 
 
 def check_frozen(encoder: TextEncoder) -> int:

@@ -158,14 +158,25 @@ def test_a_mistake_stops_at_its_check_with_a_line(
     assert line.startswith(f"[{number}/{NUM_CHECKS}] ") and words in line
 
 
-def test_a_broken_clip_and_a_missing_caption_are_named_with_reason_and_cure(tmp_path: Path, capsys: Capture) -> None:
+def test_a_broken_clip_and_an_empty_caption_are_named_with_reason_and_cure(tmp_path: Path, capsys: Capture) -> None:
     folder = write_clips_folder(tmp_path / "clips")
-    (folder / "signer0__clip0.txt").unlink()
+    (folder / "signer0__clip0.txt").write_text("")
     (folder / "signer1__clip1.gif").write_bytes(b"GIF89a and no more")
     line = failure(command_settings(tmp_path, folder), capsys)
     assert line.startswith(f"[2/{NUM_CHECKS}] ") and "2 unusable" in line and "Mend or remove" in line
-    assert "signer0__clip0.gif: no text; it is not listed" in line
+    assert "signer0__clip0.gif has an empty text" in line
     assert "signer1__clip1.gif" in line.replace("signer0__clip0.gif", "")
+
+
+def test_missing_and_unlisted_clips_are_said_and_stop_nothing(tmp_path: Path, debug_config: MakeConfig) -> None:
+    """Every published set has some."""
+    folder = write_clips_folder(tmp_path / "clips")
+    (folder / "signer0__clip0.txt").unlink()
+    (folder / "signer1__clip1.gif").unlink()
+    data, rows = readiness.read_clips(debug_config(DATA_DIR=str(folder)))
+    assert len(data) == len(rows) == 6
+    told = readiness.left_out(data)
+    assert "1 listed but missing" in told and "1 unlisted" in told and str(data.problems[0].text) in told
 
 
 def test_a_data_folder_without_clips_fails(tmp_path: Path, capsys: Capture) -> None:
