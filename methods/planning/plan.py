@@ -15,6 +15,7 @@ from models.encoder_files import EncoderShape, encoder_shape
 from models.text_encoder import memory_bytes
 from utils import runtime
 from utils.layouts.registry import read_listing
+from utils.reading.clip_cache import ClipCache
 from utils.split import split
 
 ASSUMED_WIDTH = 768  # channels of DistilBERT, BERT and most of their family
@@ -122,13 +123,17 @@ def _try_levers(plan: Plan, sizes: dict[str, int]) -> list[tuple[dict[str, objec
 
 
 def num_training_clips(config: Config) -> int:
-    """By what is listed alone; 0 if there is none.
+    """By what is listed alone, captions from the cache where it has them; 0 if there is none.
 
     Raises:
         UserError: the list is broken, or the split does not fit it.
     """
     folder = Path(config.DATA_DIR)
-    rows = read_listing(folder, config.DATA_FORMAT)[1].rows if folder.is_dir() else []
+    if not folder.is_dir():
+        return 0
+    size = {"num_frames": config.NUM_FRAMES, "image_size": config.IMAGE_SIZE, "rate": config.FRAME_RATE}
+    recall = ClipCache(config.CACHE_DIR, folder, **size).recall  # which writes nothing
+    rows = read_listing(folder, config.DATA_FORMAT, recall=recall)[1].rows
     return len(split(config, rows, copies={}).training) if rows else 0
 
 

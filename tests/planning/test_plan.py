@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from methods.planning.text import as_text
 from models.encoder_files import TextEncoderError, encoder_shape
 from models.text_encoder import MEMORY_BYTES, TextEncoder, memory_bytes
 from presets import PACKAGED_ENCODER
-from tests.conftest import command_settings
+from tests.conftest import command_settings, files_below, write_clips_folder
 from utils import runtime
 from utils.layouts.registry import read_listing
 
@@ -123,6 +124,21 @@ def test_names_are_those_of_the_dataset(debug_config: Callable[..., Config], cli
     assert num_training_clips(debug_config(VALIDATION_FRACTION=0.5)) == 4
     with pytest.raises(UserError, match="none.json cannot be read"):
         num_training_clips(debug_config(SPLIT_FILE=str(clips_folder / "none.json")))
+
+
+def test_captions_that_the_cache_knows_are_not_read_again(debug_config: Callable[..., Config], tmp_path: Path) -> None:
+    """One that is emptied behind its size and time is still what it was, as for a start."""
+    folder = write_clips_folder(tmp_path / "clips")
+    for path in folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    config = debug_config(DATA_DIR=str(folder))
+    load_dataset(config)
+    caption = folder / "signer0__clip0.txt"
+    caption.write_text(" " * caption.stat().st_size)
+    os.utime(caption, (1e9, 1e9))
+    before = files_below(tmp_path)
+    assert (num_training_clips(config), num_training_clips(replace(config, CACHE_DIR=""))) == (8, 7)
+    assert files_below(tmp_path) == before
 
 
 def test_what_is_kept_of_captions_is_counted_up_to_its_bound(debug_config: Callable[..., Config]) -> None:
