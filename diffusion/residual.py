@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from utils.process_group import add
+
 PATCH = 4  # px, side of a tubelet
 MIN_SNR = 0.1  # residuals at more noise than this say nothing of where x_t can help
 HORIZON = 256  # clips over which the covariance is averaged
@@ -45,13 +47,16 @@ class ResidualFilter(nn.Module):
 
     @torch.no_grad()
     def meet(self, residual: Tensor, snr: Tensor) -> None:
-        """Average over the residuals x_0 - D (B, C, F, H, W) of the clips whose ``snr`` (B,) is at least MIN_SNR."""
+        """Average over the residuals x_0 - D (B, C, F, H, W) of the clips whose ``snr`` (B,) is at least MIN_SNR.
+
+        Those of all processes, each of which must call it.
+        """
         chosen = ((snr >= MIN_SNR) & residual.flatten(1).isfinite().all(1)).float()  # (B,)
-        num_chosen = chosen.sum()
-        self.num_clips += num_chosen
         flat = tubelets(residual.nan_to_num() * chosen[:, None, None, None, None], side=self.side)  # (B, N, D)
         low = flat.flatten(0, 1).to(torch.bfloat16)  # hundreds of products are averaged
-        mean = (low.T @ low).float() / (flat.shape[1] * num_chosen.clamp(min=1))
+        products, num_chosen = add((low.T @ low).float()), add(chosen.sum())
+        self.num_clips += num_chosen
+        mean = products / (flat.shape[1] * num_chosen.clamp(min=1))
         self.covariance.lerp_(mean, num_chosen / self.num_clips.clamp(1, HORIZON))
         self._spectrum = None
 

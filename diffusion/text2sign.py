@@ -147,11 +147,14 @@ class Text2Sign(nn.Module):
         noisy = self.schedule.to_x_0(torch.zeros_like(x_t), x_t, t, prediction_type="epsilon")
         return self.residual.refine(estimate, noisy, self.schedule.snr(t))
 
-    def forward(self, video: Tensor, text: TextFeatures, noise: TrainingNoise, motion_weight: float = 0.0) -> Tensor:
+    def forward(
+        self, video: Tensor, text: TextFeatures, noise: TrainingNoise, motion_weight: float = 0.0, counts: bool = True
+    ) -> Tensor:
         """Loss of each clip, (B,) float32: the mean squared error of the prediction, weighted by timestep.
 
         ``video`` (B, C, F, H, W) in [-1, 1], ``text`` raw encoder features of B rows. Moving pixels weigh
-        1 + ``motion_weight`` times as much as others (``motion_weights``).
+        1 + ``motion_weight`` times as much as others (``motion_weights``). Residuals of clips that do not count, which
+        a process computes to keep in step with others, are not met.
         """
         x_0, _, prediction = self.noise_and_predict(video, self.text(text).with_null(noise.drop), noise.eps, noise.t)
         target = self.schedule.target(x_0, noise.eps, noise.t, prediction_type=self.prediction_type)
@@ -160,7 +163,7 @@ class Text2Sign(nn.Module):
             squares = squares * motion_weights(video, motion_weight)
         loss = squares.flatten(1).mean(1)
         if self.residual is not None and self.training and torch.is_grad_enabled():
-            self.residual.meet(target - prediction.detach(), self.schedule.snr(noise.t))
+            self.residual.meet(target - prediction.detach(), self.schedule.snr(noise.t) * counts)
         if self.min_snr_gamma is None:
             return loss
         weight = self.schedule.min_snr_weight(noise.t, gamma=self.min_snr_gamma, prediction_type=self.prediction_type)

@@ -46,7 +46,8 @@ class Denoising:
     """At one timestep: mean squared errors of x_0, in units of that of the mean clip over all training clips."""
 
     snr_db: float
-    error: float  # of the model
+    error: float  # of the network
+    refined_error: float  # of the same with what x_t knows better
     mean_clip_error: float  # of the same clips, so near 1
     linear_error: float  # of the best linear estimate (denoising.py)
     doing_nothing: float  # of x_t, scaled back
@@ -62,7 +63,11 @@ def denoising(loaded: LoadedModel, data: TextToSignDataset, indices: list[int]) 
     return {
         level.t: Denoising(
             level.decibels,
-            *(error / unit for error in (level.x_0_error, baseline, linear.error(level.snr), level.doing_nothing)),
+            level.x_0_error / unit,
+            level.refined_error / unit,
+            baseline / unit,
+            linear.error(level.snr) / unit,
+            level.doing_nothing / unit,
         )
         for level in found
     }

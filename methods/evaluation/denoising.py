@@ -32,7 +32,8 @@ class Level:
 
     t: int
     snr: float  # alpha^2 / sigma^2
-    x_0_error: float  # mean squared error of the x_0 estimate
+    x_0_error: float  # mean squared error of the network's x_0 estimate
+    refined_error: float  # of the same with what x_t knows better (Text2Sign.refine)
     predicted_mean: float  # of eps_hat over all values
     predicted_std: float
 
@@ -79,7 +80,7 @@ def measure_levels(
         moments = []
         for start in range(0, len(rows), batch_size):
             estimates = _estimate(model, encoder, data, rows[start : start + batch_size], t, seed)
-            moments.append(_moments(*estimates))
+            moments.append(_moments(model, t, *estimates))
             if start == 0:
                 see_first(t, estimates)
         levels.append(_level(t, model, torch.cat(moments).cpu().double().mean(0)))
@@ -96,20 +97,22 @@ def _estimate(
     now = torch.full((len(rows),), t, device=device)
     text = encoder.encode([data.texts[row] for row in rows]).to(device)
     x_0, x_t, x_0_hat = model.denoise(video, text, eps, now)
-    x_0_hat = model.refine(x_0_hat, x_t, now)
     return x_t, x_0, x_0_hat, eps, model.schedule.to_eps(x_0_hat, x_t, now)
 
 
-def _moments(x_t: Tensor, x_0: Tensor, x_0_hat: Tensor, eps: Tensor, eps_hat: Tensor) -> Tensor:
-    """(B, 3): each clip's error of the x_0 estimate, mean of eps_hat and of its square."""
-    parts = ((x_0_hat - x_0).square(), eps_hat, eps_hat.square())
+def _moments(
+    model: Text2Sign, t: int, x_t: Tensor, x_0: Tensor, x_0_hat: Tensor, eps: Tensor, eps_hat: Tensor
+) -> Tensor:
+    """(B, 4): each clip's error of the x_0 estimate, that of the refined one, mean of eps_hat and of its square."""
+    refined = model.refine(x_0_hat, x_t, torch.full((len(x_t),), t, device=x_t.device))
+    parts = ((x_0_hat - x_0).square(), (refined - x_0).square(), eps_hat, eps_hat.square())
     return torch.stack([part.flatten(1).mean(1) for part in parts], dim=1)
 
 
 def _level(t: int, model: Text2Sign, moments: Tensor) -> Level:
-    error, mean, square = moments.tolist()
-    snr = float(model.schedule.log_snr()[t].exp())
-    return Level(t, snr, x_0_error=error, predicted_mean=mean, predicted_std=max(square - mean**2, 0.0) ** 0.5)
+    error, refined, mean, square = moments.tolist()
+    snr, deviation = float(model.schedule.log_snr()[t].exp()), max(square - mean**2, 0.0) ** 0.5
+    return Level(t, snr, error, refined, predicted_mean=mean, predicted_std=deviation)
 
 
 # ---- Without a network -----------------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ SCORES = (
 )
 
 SCORE_HEADER = ("right", "share", "95 % interval", "chance", "95 % of guessing")
-ERROR_HEADER = ("denoising error; 1: that of the mean clip", "this model", "mean clip", "best linear", "doing nothing")
-ERRORS = ("error", "mean_clip_error", "linear_error", "doing_nothing")
+ERROR_HEADER = ("denoising error; mean clip: 1", "network", "with x_t", "mean clip", "best linear", "doing nothing")
+ERRORS = ("error", "refined_error", "mean_clip_error", "linear_error", "doing_nothing")
 FIGURES = (
     ("recogniser's share of its ceiling", "recogniser.share_of_ceiling"),
     ("whole picture against the nearest real clip, dB PSNR", "retrieval_psnr_db"),
@@ -162,7 +162,7 @@ def unreliable(part: Report) -> list[str]:
 
 
 def error_rows(report: Report) -> list[list[str]]:
-    """(noise level, four numbers) under ERROR_HEADER."""
+    """(noise level, five numbers) under ERROR_HEADER."""
     return [
         [f"at t = {t}, SNR {number(level.get('snr_db'))} dB", *(number(level.get(key)) for key in ERRORS)]
         for t, level in levels(report.get("denoising"))

@@ -121,9 +121,10 @@ def _denoising_remark(report: Report) -> list[str]:
     if worst is None:
         return []
     times = number(worst["error"] / worst["doing_nothing"])
+    mended = worst["refined_error"] <= worst["doing_nothing"]
     return [
-        f"It looks clips up rather than denoising them: at {worst['snr_db']:+.0f} dB of SNR its error is {times} times "
-        "that of doing nothing."
+        f"The network looks clips up rather than denoising them: at {worst['snr_db']:+.0f} dB of SNR its error is "
+        f"{times} times that of doing nothing{'; what x_t knows better makes up for it' if mended else ''}."
     ]
 
 

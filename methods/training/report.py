@@ -202,6 +202,7 @@ class Report:
             values["Diffusion", f"snr_{at}"] = level.snr
             values["Diffusion", f"noise_mse_{at}"] = level.noise_error
             values["Diffusion", f"x_0_mse_{at}"] = level.x_0_error
+            values["Diffusion", f"x_0_mse_refined_{at}"] = level.refined_error
             values["Diffusion", f"x_0_mse_over_linear_{at}"] = level.x_0_error / self._linear.error(level.snr)
             if level.snr > 1:  # above 1, the model is worse than what it was given
                 values["Diffusion", f"x_0_mse_over_doing_nothing_{at}"] = level.x_0_error / level.doing_nothing

@@ -50,7 +50,7 @@ class TrainingStep:
         for piece in pieces:
             enter(FORWARD)
             with exchanging(self.forward, now=piece.is_last):
-                loss = self.forward(piece.video, piece.text, piece.noise, piece.motion_weight)
+                loss = self.forward(piece.video, piece.text, piece.noise, piece.motion_weight, piece.weight > 0)
                 total = self.scaler.scale(loss.sum() * piece.weight / piece.num_clips)
                 one = torch.ones_like(total)  # which ``backward`` would make otherwise
                 enter(BACKWARD)

@@ -55,7 +55,8 @@ def level(snr_db: float, error: float) -> dict[str, float]:
     nothing = 10 ** (-snr_db / 10)
     linear = nothing / (1 + nothing) * 0.9
     return {
-        "snr_db": snr_db, "error": error, "mean_clip_error": 1.01, "linear_error": linear, "doing_nothing": nothing
+        "snr_db": snr_db, "error": error, "refined_error": min(error, nothing), "mean_clip_error": 1.01,
+        "linear_error": linear, "doing_nothing": nothing,
     }  # fmt: skip
 
 

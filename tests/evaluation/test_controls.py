@@ -31,7 +31,7 @@ def loaded(data: TextToSignDataset, encoder: TextEncoder) -> LoadedModel:
 
 
 def levels(low: float, high: float, mean: float = 1.0) -> dict[int, Denoising]:
-    return {0: Denoising(10.0, low, mean, 0.05, 0.1), 40: Denoising(-20.0, high, mean, 0.9, 100.0)}
+    return {0: Denoising(10.0, low, low, mean, 0.05, 0.1), 40: Denoising(-20.0, high, high, mean, 0.9, 100.0)}
 
 
 def test_a_control_fails_up_to_what_guessing_reaches() -> None:

@@ -73,7 +73,8 @@ def test_a_model_that_is_worse_than_doing_nothing_at_low_noise_is_called_so():
     assert not any("doing nothing" in remark for remark in verdict(whole).remarks)
     whole["denoising"] = {"2": level(22.0, 0.0631), "9": level(16.0, 0.05), "10": level(-20.0, 101.0)}
     assert (
-        "It looks clips up rather than denoising them: at +22 dB of SNR its error is 10.0 times that of doing nothing."
+        "The network looks clips up rather than denoising them: at +22 dB of SNR its error is 10.0 times that of doing "
+        "nothing; what x_t knows better makes up for it."
     ) in verdict(whole).remarks
 
 

@@ -23,7 +23,7 @@ from utils.fingerspelling.variation import (
     vary,
     vary_square,
 )
-from utils.split import split_indices
+from utils.split import group_of, split_indices
 
 BONES = [(1 + 4 * finger + bone, 2 + 4 * finger + bone) for finger in range(5) for bone in range(3)]
 
@@ -136,6 +136,6 @@ def test_more_is_cut_where_a_copy_says_so(letters: dict[str, Points]):
 
 def test_a_copy_stays_with_its_letter_in_the_split():
     names = [f"ase/ase_{letter}{copy}" for letter in "ABCDEFGH" for copy in ("", "__1", "__2")]
-    training, held_out = split_indices(names, fraction=0.5, seed=0)
+    training, held_out = split_indices([group_of(name) for name in names], fraction=0.5, seed=0)
     assert len(held_out) == 12
     assert not {names[i][:9] for i in training} & {names[i][:9] for i in held_out}
