@@ -36,7 +36,7 @@ SCORES = (
 )
 
 SCORE_HEADER = ("right", "share", "95 % interval", "chance", "95 % of guessing")
-ERROR_HEADER = ("denoising error; mean clip: 1", "network", "with x_t", "mean clip", "best linear", "doing nothing")
+ERROR_HEADER = ("denoising error; mean clip: 1", "network", "with x_t", "mean clip", "best linear", "x_t itself")
 ERRORS = ("error", "refined_error", "mean_clip_error", "linear_error", "doing_nothing")
 FIGURES = (
     ("recogniser's share of its ceiling", "recogniser.share_of_ceiling"),
