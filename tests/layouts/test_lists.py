@@ -121,3 +121,12 @@ def test_a_published_table_without_one_of_its_columns_is_refused(name: str, tmp_
     path.write_text(path.read_text("utf-8").replace(column, "other", 1), "utf-8")
     with pytest.raises(LayoutError, match=f"wanted {column} too"):
         read_listing(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["", ".", "  "])
+def test_a_row_of_include_that_names_no_file_is_told(file: str, tmp_path: Path) -> None:
+    (tmp_path / "include.csv").write_text(f"Word,FilePath\n1. loud,{file}\n2. quiet,a.mp4\n")
+    (tmp_path / "a.mp4").touch()
+    _, listing = read_listing(tmp_path)
+    assert [row.text for row in listing.rows] == ["quiet"]
+    assert "line 2: FilePath is" in listing.problems[0].text and listing.problems[0].kind == "row"

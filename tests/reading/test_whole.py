@@ -76,3 +76,10 @@ def box(kind: bytes, size: int, large: int | None = None) -> bytes:
 )  # fmt: skip
 def test_what_a_file_states_of_its_length_is_believed(data: bytes, found: str) -> None:
     assert found in stated(data)
+
+
+def test_a_header_that_states_more_than_any_disk_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.webm"
+    path.write_bytes(b"\x1a\x45\xdf\xa3\x01" + b"\xff" * 6 + b"\xf0" + bytes(64))
+    with path.open("rb") as file, pytest.raises(VideoError, match="cut short after 76 of at least"):
+        check_whole(path, file)

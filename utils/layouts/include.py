@@ -25,6 +25,9 @@ def read(folder: Path) -> Listing:
     for table in tables:
         for line, values in read_table(table, listing, delimiter=","):
             file = values["FilePath"].strip()
+            if not Path(file).name:  # nothing, or a folder above
+                listing.refuse(f"{table}, line {line}", f"FilePath is {file!r}; wanted the name of a file")
+                continue
             row = Row(folder / file, SERIAL.sub("", values["Word"]), Path(file).with_suffix("").as_posix())
             listing.add(row, f"{table}, line {line}")
     listing.tell_unlisted(files_below(folder))

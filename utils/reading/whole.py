@@ -30,7 +30,8 @@ def check_whole(path: Path, file: BinaryIO) -> None:
     elif head[:8] == PNG:
         stated = _end_of_chain(file, 8, num_bytes, _png_chunk)
     elif head[:4] == EBML:
-        stated = _end_of_element(file, _end_of_element(file, 0))
+        header = _end_of_element(file, 0)
+        stated = header if header > num_bytes else _end_of_element(file, header)  # no disk can seek to just anywhere
     elif head[:4] == b"RIFF":
         stated = 8 + int.from_bytes(head[4:8], "little")
     file.seek(0)
