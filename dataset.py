@@ -11,6 +11,7 @@ import hashlib
 import json
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from config import Config, UserError
 from utils.fingerspelling.folder import MANIFEST, copies_in
-from utils.layouts.listing import Problem
+from utils.layouts.listing import Problem, Row
 from utils.layouts.registry import read_listing
 from utils.processes import world
 from utils.reading.clip_cache import Clip, ClipCache
@@ -156,7 +157,19 @@ def load_dataset(config: Config, *, verify: bool = False, may_be_empty: bool = F
     )  # fmt: skip
 
 
-def parts_of(config: Config, data: TextToSignDataset) -> Parts:
+class Listed(Protocol):
+    """Clips by what is listed of them, as ``TextToSignDataset`` has it."""
+
+    rows: list[Row]
+    names: list[str]
+    copies: dict[str, str]
+
+    def __len__(self) -> int: ...
+
+    def content(self, index: int) -> str: ...
+
+
+def parts_of(config: Config, data: Listed) -> Parts:
     """Which of the clips train, which are held out, and which are for test.
 
     Raises:
@@ -166,7 +179,7 @@ def parts_of(config: Config, data: TextToSignDataset) -> Parts:
     return split(config, data.rows, copies=data.copies, contents=contents)
 
 
-def told_doubles(data: TextToSignDataset, parts: Parts) -> list[str]:
+def told_doubles(data: Listed, parts: Parts) -> list[str]:
     """``a = b (test)`` of each training clip whose content is in another part too."""
     test = set(parts.test)
     return [

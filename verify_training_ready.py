@@ -1,4 +1,4 @@
-"""Before training: eight checks of settings, clips, text encoder, model and learning, each told in a line.
+"""Before training: nine checks of settings, clips, text encoder, model and learning, each told in a line.
 
     python verify_training_ready.py
     python verify_training_ready.py --preset demo

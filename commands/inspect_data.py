@@ -24,6 +24,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--output", metavar="FILE.png", help="the contact sheet of 24 clips; default: contact_sheet_data.png"
     )
+    command.add_argument(
+        "--quick", action="store_true",
+        help="headers and first frames alone: seconds for thousands; bars, stills and later damage are not looked for",
+    )  # fmt: skip
     add_verify(command)
 
 
@@ -35,12 +39,14 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output or "contact_sheet_data.png")
     if output.suffix.lower() != ".png":
         raise ConfigError(f"--output {output}; wanted the name of a PNG file.")
+    if args.quick and (args.output or args.verify):
+        raise ConfigError("--quick decodes no clip; wanted it without --output and --verify.")
     from dataset import load_dataset
-    from methods.ledger import ledger_of, sheet_of
+    from methods.ledger import Headers, ledger_of, sheet_of
     from models.encoder_files import caption_lengths
     from utils.files import write_file
 
-    data = load_dataset(config, verify=args.verify, may_be_empty=True)
+    data = Headers(config) if args.quick else load_dataset(config, verify=args.verify, may_be_empty=True)
     lengths = caption_lengths(config.TEXT_ENCODER, data.texts) if len(data) else []
     cut = None if lengths is None else [
         name for name, length in zip(data.names, lengths, strict=True) if length > config.TEXT_MAX_LENGTH
@@ -49,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     print(json.dumps(asdict(ledger) | {"num_left_out": ledger.num_left_out}, indent=2) if args.json else ledger)
     if not len(data):
         raise ConfigError(f"{config.DATA_DIR} holds no clip that can be used.")
-    if args.output or not args.json:
+    if args.output or not (args.json or args.quick):
         write_file(output, lambda file: sheet_of(data).save(file, "PNG"))
         print(f"contact sheet: {output}", file=sys.stderr)
     return 0

@@ -5,19 +5,29 @@ Nothing is decided here: a clip is used if it is one of the dataset's, else it i
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from config import Config, UserError
-from dataset import TextToSignDataset, parts_of, told_doubles
+from dataset import DatasetError, Listed, TextToSignDataset, copies_among, parts_of, told_doubles
 from utils.contact_sheet import contact_sheet
+from utils.layouts.listing import Problem, Row
+from utils.layouts.registry import read_listing
 from utils.reading.bars import without_bars
+from utils.reading.clip_cache import digest_of, stamp_of
+from utils.reading.reader import Facts, read_facts
 from utils.reading.signer import MOVES
+from utils.video import VideoError
 
 SHEET_CLIPS, SHEET_ROW = 24, 8
 BINS, BAR = 8, 30  # of a histogram; letters of its longest line
@@ -27,8 +37,8 @@ SHOWN = 10  # names of a finding, in the text
 
 @dataclass(frozen=True)
 class Ledger:
-    """``left_out`` has the lines of each of REASONS, ``findings`` names of used clips; ``cut`` too, by their captions,
-    None where the tokenizer is not at hand. Seconds, frames a second, px."""
+    """``left_out`` has the lines of each of REASONS, ``findings`` names of used clips, None where they were not looked
+    for; ``cut`` too, by their captions, None where the tokenizer is not at hand. Seconds, frames a second, px."""
 
     folder: str
     layout: str
@@ -36,7 +46,7 @@ class Ledger:
     num_unlisted: int
     num_used: int
     left_out: dict[str, list[str]]
-    findings: dict[str, list[str]]
+    findings: dict[str, list[str] | None]
     cut: list[str] | None
     remarks: list[str]
     seconds: list[float]
@@ -58,6 +68,7 @@ class Ledger:
             f"used {self.num_used}, left out {self.num_left_out}: {told}",
             *(f"left out: {line}" for kind in REASONS for line in self.left_out[kind]),
             *(f"{what}: {_some(names)}" for what, names in self.findings.items() if names),
+            *(f"{what}: not looked for" for what, names in self.findings.items() if names is None),
             f"captions cut by TEXT_MAX_LENGTH: {cut}",
             *(f"note: {remark}" for remark in self.remarks),
             *_histogram("seconds", self.seconds),
@@ -70,12 +81,60 @@ class Ledger:
         return "\n".join(lines)
 
 
-def ledger_of(data: TextToSignDataset, config: Config, *, cut: list[str] | None) -> Ledger:
-    """Of all that the dataset read and left out, and of how it is split."""
+class Headers:
+    """The clips of a folder by their files' headers, times and first frames: far cheaper than a dataset, whose names
+    these have. Only files of equal length are read, to find the same clip twice."""
+
+    def __init__(self, config: Config) -> None:
+        """Look at every file, on all cores.
+
+        Raises:
+            UserError: as ``TextToSignDataset``, but that no clip need be usable.
+        """
+        self.folder = Path(config.DATA_DIR)
+        if not self.folder.is_dir():
+            raise DatasetError(f"DATA_DIR={config.DATA_DIR} is no folder; name one with clips.")
+        self.layout, listing = read_listing(self.folder, config.DATA_FORMAT)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            look = partial(_header, num_frames=config.NUM_FRAMES, rate=config.FRAME_RATE)
+            found = list(
+                tqdm(pool.map(look, listing.rows), total=len(listing.rows), desc="headers", delay=1, leave=False)
+            )
+        used = [(row, facts) for row, facts in zip(listing.rows, found, strict=True) if isinstance(facts, Facts)]
+        unreadable = [Problem("unreadable", str(facts)) for facts in found if not isinstance(facts, Facts)]
+        self.problems, self.rows = [*listing.problems, *unreadable], [row for row, _ in used]
+        self.names, self.texts = [row.name for row in self.rows], [row.text for row in self.rows]
+        self.facts = [facts for _, facts in used]
+        self.remarks = listing.remarks + [remark for facts in self.facts for remark in facts.remarks]
+        self.copies = copies_among(self.folder, self.names)
+        lengths = [stamp_of(row.path) for row in self.rows]
+        count = Counter(stamp[0] if stamp else None for stamp in lengths)
+        self._contents = [
+            f"{digest_of(row.path) if stamp and count[stamp[0]] > 1 else row.path} {row.start} {row.end}"
+            for row, stamp in zip(self.rows, lengths, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def content(self, index: int) -> str:
+        """The same for clips that are the same file and window."""
+        return self._contents[index]
+
+
+def _header(row: Row, *, num_frames: int, rate: float | None) -> Facts | VideoError:
+    try:
+        return read_facts(row, num_frames=num_frames, rate=rate)
+    except VideoError as error:
+        return error
+
+
+def ledger_of(data: TextToSignDataset | Headers, config: Config, *, cut: list[str] | None) -> Ledger:
+    """Of all that was read and left out, and of how it is split."""
     left_out = {kind: [p.text for p in data.problems if p.kind == kind] for kind in REASONS}
     num_unlisted = len(left_out["unlisted"])
     named = list(zip(data.names, data.facts, strict=True))
-    still, barred = _seen(data)
+    still, barred = _seen(data) if isinstance(data, TextToSignDataset) else (None, None)
     num_frames = config.NUM_FRAMES
     try:
         doubles, remarks = told_doubles(data, parts_of(config, data)) if len(data) else [], []
@@ -130,7 +189,7 @@ def _seen(data: TextToSignDataset) -> tuple[list[str], list[str]]:
     return still, barred
 
 
-def _doubled(data: TextToSignDataset) -> list[str]:
+def _doubled(data: Listed) -> list[str]:
     """``a = b``, with their splits where they differ, of clips with the same content and window."""
     same: dict[str, list[int]] = {}
     for index in range(len(data)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from PIL import Image
 from config import make_config
 from dataset import TextToSignDataset
 from main import main
-from methods.ledger import Ledger, ledger_of
+from methods.ledger import Headers, Ledger, ledger_of
 from tests.layouts.test_layouts import SHAPES
 from tests.reading.films import film, turn, write_film
 from utils.layouts.registry import read_listing
@@ -73,6 +74,16 @@ def test_every_clip_is_used_or_told_and_what_is_odd_is_named(faulty: Path) -> No
     assert sorted(found.findings["the same clip"][0].split(" = ")) == ["-it's a b ü你", "again", "first", "good"]
     assert found.num_used == 8 and found.num_used + found.num_left_out == found.num_listed + found.num_unlisted
     assert found.sizes == {"64x48": 7, "48x64": 1}
+
+
+def test_a_quick_look_finds_the_same_and_says_what_it_did_not_look_for(faulty: Path) -> None:
+    config = make_config("debug", {"NUM_FRAMES": SIZE["num_frames"], "DATA_DIR": str(faulty)})
+    whole, quick = look(faulty), ledger_of(Headers(config), config, cut=None)
+    told = {what: names for what, names in quick.findings.items() if names is not None}
+    assert set(quick.findings) - set(told) == {"without motion", "with black bars in the middle square"}
+    assert "without motion: not looked for" in str(quick)
+    assert told == {what: whole.findings[what] for what in told}
+    assert dataclasses.replace(quick, findings=whole.findings) == whole
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -154,6 +165,8 @@ def test_verify_finds_a_change_that_keeps_size_and_time(tmp_path: Path) -> None:
         (["{}/none"], "is no folder"),
         (["{}", "--output", "sheet.jpg"], "wanted the name of a PNG file"),
         (["{}", "--layout", "how3sign"], "how3sign"),
+        (["{}", "--quick", "--verify"], "without --output and --verify"),
+        (["{}/none", "--quick"], "is no folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -14,7 +14,7 @@ import numpy as np
 
 from utils.gif import check_extent
 from utils.layouts.listing import Row
-from utils.reading.clip import Source
+from utils.reading.clip import Picture, Source
 from utils.reading.container import Container
 from utils.reading.stills import Animation, FrameFolder
 from utils.reading.timeline import PLAUSIBLE_RATES, Timeline, even_moments, spaced_moments
@@ -90,7 +90,6 @@ def read_clip(
     with open_source(row) as source:
         timeline = source.timeline
         left, right = window_of(row, timeline)
-        inside = int(np.sum((timeline.starts >= left) & (timeline.starts < right)))
         if len(timeline.starts) < 2:
             raise VideoError(f"{row.path}: one frame; wanted a clip of at least 2")
         if rate is None:
@@ -100,10 +99,29 @@ def read_clip(
             moments = spaced_moments(left, right, max(num_frames, most), rate=rate, place=place)
         pictures = list(source.pictures(timeline.shown_at(moments).tolist(), side=image_size, square=True))
         remarks = [*source.remarks, *_remarks(row, timeline.frames_per_second, right - left, num_frames, rate)]
-    frames = np.stack([picture.pixels for picture in pictures])
-    first = pictures[0]
-    facts = Facts(inside, right - left, timeline.frames_per_second, first.size, first.rotation, remarks)
-    return ReadClip(frames, facts)
+        facts = _facts(timeline, left, right, pictures[0], remarks)
+    return ReadClip(np.stack([picture.pixels for picture in pictures]), facts)
+
+
+def read_facts(row: Row, *, num_frames: int, rate: float | None = None) -> Facts:
+    """What ``read_clip`` tells of a file, from its frames' times and its first frame, the only one that is decoded.
+
+    Raises:
+        VideoError: as ``read_clip``, but for damage behind the first frame.
+    """
+    with open_source(row) as source:
+        timeline = source.timeline
+        left, right = window_of(row, timeline)
+        if len(timeline.starts) < 2:
+            raise VideoError(f"{row.path}: one frame; wanted a clip of at least 2")
+        first = next(source.pictures([0], side=1))
+        remarks = [*source.remarks, *_remarks(row, timeline.frames_per_second, right - left, num_frames, rate)]
+        return _facts(timeline, left, right, first, remarks)
+
+
+def _facts(timeline: Timeline, left: float, right: float, picture: Picture, remarks: list[str]) -> Facts:
+    inside = int(np.sum((timeline.starts >= left) & (timeline.starts < right)))
+    return Facts(inside, right - left, timeline.frames_per_second, picture.size, picture.rotation, remarks)
 
 
 def read_frames(path: Path) -> np.ndarray:
