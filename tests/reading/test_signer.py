@@ -46,3 +46,7 @@ def test_one_square_for_a_set_holds_every_clip_s() -> None:
     assert all(left <= s.left and s.left + s.side <= left + side + 1e-9 for s in squares)
     assert all(top <= s.top and s.top + s.side <= top + side + 1e-9 for s in squares)
     assert side == pytest.approx(0.6)
+
+
+def test_a_set_that_reaches_farther_across_than_the_picture_is_high_shows_its_middle() -> None:
+    assert around([Square(0.1, 0.4, 0.6), Square(0.5, 0.0, 1.0)]) == pytest.approx((0.3, 0.0, 1.0))

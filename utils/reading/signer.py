@@ -62,11 +62,14 @@ def _square(x: float, y: float, side: float, *, box: Box, shorter: int) -> Squar
 
 
 def around(squares: Sequence[Square]) -> Square:
-    """The smallest square that holds all ``squares`` of a set of one picture size, moved inside where it can be."""
+    """The smallest square that holds all ``squares`` of a set of one picture size, moved inside where it can be.
+
+    Where they reach farther across than the picture is high, the middle of them.
+    """
     left, top = min(s.left for s in squares), min(s.top for s in squares)
-    side = max(max(s.left + s.side for s in squares) - left, max(s.top + s.side for s in squares) - top)
-    side = min(side, 1.0)
-    return Square(left, min(top, 1.0 - side), side)
+    right, bottom = max(s.left + s.side for s in squares), max(s.top + s.side for s in squares)
+    side = min(max(right - left, bottom - top), 1.0)
+    return Square(max(left, (left + right - side) / 2), min(top, 1.0 - side), side)
 
 
 def signing_time(frames: np.ndarray, starts: np.ndarray, end: float) -> tuple[float, float]:
