@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 from commands.common import add_command, config_of
@@ -55,6 +56,22 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="instead of letters, spelled words: one a line in FILE; written to OUTPUT/CODE_words.\n"
         "Without --languages: ase",
     )  # fmt: skip
+    chosen.add_argument(
+        "--sentences", metavar="FILE|random:N",
+        help="instead of letters, the signs of --clips joined into sentences: one a line in FILE, or N drawn by SEED,\n"
+        "so that every sign stands in every place equally often",
+    )  # fmt: skip
+    command.add_argument(
+        "--clips", metavar="FOLDER", help="of --sentences: clips of single signs of one signer, laid out as --videos"
+    )
+    command.add_argument(
+        "--lengths", type=int, nargs="+", default=[2, 3], metavar="N",
+        help="of --sentences random:N: signs in a sentence; default: 2 3",
+    )  # fmt: skip
+    command.add_argument(
+        "--held_out_pairs", type=float, default=0.0, metavar="X",
+        help="of --sentences: the share of the pairs of signs that no sentence for training has; default: 0",
+    )  # fmt: skip
     command.add_argument(
         "--copies", type=int, default=0, metavar="N",
         help="of each clip N more, by slightly other cameras and hands, which SEED decides; default: 0",
@@ -69,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--copies {args.copies}; wanted 0 or more.")
     if args.videos is not None:
         return _prepare_videos(args, config)
+    if args.sentences is not None or args.clips is not None:
+        return _prepare_sentences(args, config)
     from utils.fingerspelling import folder, lexicon, words
 
     output = Path(args.output)
@@ -104,6 +123,32 @@ def _prepare_videos(args: argparse.Namespace, config: Config) -> int:
     print(report)
     if not report.written and not report.kept:
         raise ConfigError(f"--videos {args.videos} holds no clip that can be used; each reason stands above.")
+    print(f"Next: python main.py train --set {shlex.quote(f'DATA_DIR={output}')}")
+    return 0
+
+
+def _prepare_sentences(args: argparse.Namespace, config: Config) -> int:
+    """Write the clips of sentences, and the metadata.csv that lists them with each sign's span."""
+    if not (args.sentences and args.clips) or args.languages or args.copies or args.draw or args.keep_rest:
+        raise ConfigError("--sentences takes --clips, and neither --languages, --copies, --draw nor --keep_rest.")
+    if args.crop not in (None, "set", "centre") or not 0 <= args.held_out_pairs < 1:
+        raise ConfigError("--sentences takes --crop set or centre, and --held_out_pairs from 0 to below 1.")
+    from utils.sentences.draw import draw_sentences, read_sentences
+    from utils.sentences.folder import Joining, prepare_sentences
+
+    output, clips = Path(args.output), Path(args.clips)
+    if output.is_dir() and clips.is_dir() and output.samefile(clips):
+        raise ConfigError(f"--output {output} is the folder of the clips; wanted another one.")
+    drawn = re.fullmatch(r"random:(\d+)", args.sentences)
+    pairs = {"held_out_pairs": args.held_out_pairs, "seed": config.SEED}
+    if drawn:
+        choose = partial(draw_sentences, number=int(drawn[1]), lengths=args.lengths, **pairs)
+    else:
+        choose = partial(read_sentences, path=Path(args.sentences), **pairs)
+    report = prepare_sentences(
+        clips, output, choose, Joining(config.IMAGE_SIZE, args.format, args.crop or "set"), layout=args.layout
+    )
+    print(report)
     print(f"Next: python main.py train --set {shlex.quote(f'DATA_DIR={output}')}")
     return 0
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from commands.common import add_command, add_verify, config_of
-from config import Config, ConfigError
+from config import Config
 
 SMALLER = (
     "Lower BATCH_SIZE, and raise GRADIENT_ACCUMULATION_STEPS as much, or TINYFUSION_FRAME_CHUNK_SIZE; "
@@ -25,19 +25,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--resume", nargs="?", const="", default=None, metavar="PATH",
         help="go on from the experiment's latest checkpoint, or from PATH",
     )  # fmt: skip
-    command.add_argument(
-        "--init",
-        metavar="PATH",
-        help="begin with the averaged weights of an exported folder or a checkpoint, at step 0",
-    )
     add_verify(command)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train to the end; 130 after an interruption, as shells expect. Under torchrun this is one of many processes."""
     config = config_of(args)
-    if args.init and args.resume is not None:
-        raise ConfigError("--init begins a training, --resume goes on with one; wanted one of them.")
     from utils.process_group import joined, only_first_speaks
     from utils.runtime import device_of, enough_memory
 
@@ -72,8 +65,7 @@ def _train(args: argparse.Namespace, config: Config) -> int:
 
     latest = latest_path(config)
     resume = None if args.resume is None else Path(args.resume or latest)
-    init = Path(args.init) if args.init else None
-    trainer = Trainer(config, resume=resume, init=init, verify=args.verify)
+    trainer = Trainer(config, resume=resume, verify=args.verify)
     if trainer.step >= trainer.num_steps:
         on_first(lambda: checkpoint_list.keep(config))  # names that a kill prevented
         print(f"{resume} is at step {trainer.step:,} of {trainer.num_steps:,}: finished. Raise NUM_EPOCHS to go on.")

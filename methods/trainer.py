@@ -32,14 +32,7 @@ from methods.training.report import Report
 from methods.training.resume import print_data, print_doubles, read_state, same_caption
 from methods.training.start_report import Run
 from methods.training.step import Piece, StepResult, TrainingStep
-from methods.training.warm_start import (
-    TrainingError,
-    fit_statistics,
-    freeze_backbone,
-    initialise_backbone,
-    initialise_from,
-    why_from_scratch,
-)
+from methods.training.warm_start import TrainingError, fit_statistics, freeze_backbone, initialise_backbone
 from models.text_encoder import TextEncoder
 from schedulers.training_schedules import ema_decay, learning_rate, motion_weight
 from utils import runtime
@@ -56,10 +49,8 @@ MAX_BAD_STEPS = 10  # non-finite steps in a row that stop the run
 class Trainer:
     """One run of one experiment. ``Trainer(config).run()`` trains to the end or to the first interruption."""
 
-    def __init__(
-        self, config: Config, *, resume: Path | None = None, init: Path | None = None, verify: bool = False
-    ) -> None:
-        """Read the data, ``verify``: whole, build the model, restore the state, or begin with the weights of ``init``.
+    def __init__(self, config: Config, *, resume: Path | None = None, verify: bool = False) -> None:
+        """Read the data, ``verify``: whole, build the model, restore the state.
 
         Raises:
             UserError: data, encoder, weights, checkpoint or device cannot be used; nothing has been written then.
@@ -69,7 +60,7 @@ class Trainer:
         content = together(lambda: read_state(config, resume))
         self.data = in_turn(lambda: load_dataset(config, verify=verify))
         print_data(self.data)
-        together(lambda: self._build(content, resume, init))
+        together(lambda: self._build(content, resume))
         if alike := same_caption(self.data, self.training):
             print(f"note: {alike}", file=sys.stderr)
         self.model.autocast_dtype = dtype
@@ -297,30 +288,24 @@ class Trainer:
                 **data_identity(self.data, self.training),
                 "drawn": are_drawn(self.data, self.training),  # which decides what samples are written as
                 "frames_per_second": self.data.frames_per_second(self.training),  # at which they play
-                "published_weights": self.published_weights,
             },
         }
         return gathered(found, keep=self.world.is_first) if self.is_sharded else found
 
-    def _build(self, content: dict[str, object] | None, path: Path | None, init: Path | None) -> None:
-        """Split, encoder and model, on the host; the model fresh, or with the weights of ``content`` or ``init``."""
+    def _build(self, content: dict[str, object] | None, path: Path | None) -> None:
+        """Split, encoder and model, on the host; the model fresh, or with the weights of ``content``."""
         config = self.config
         parts = parts_of(config, self.data)
         self.training, self.validation = parts.training, parts.held_out
         print_doubles(self.data, parts, trained_on=config.TRAIN_ON_DOUBLES)
         self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
         self.model = create_text2sign(config, self.encoder)
-        self.published_weights = why_from_scratch(config) is None  # did it begin with them? they bring their licence
-        if init is not None:
-            words, self.published_weights = initialise_from(init, self.model, config, self.encoder)
-            print(words, file=sys.stderr)
-        elif content is None or path is None:
+        if content is None or path is None:
             print(initialise_backbone(self.model, config), file=sys.stderr)
             fit_statistics(self.model, self.data, self.training, self.encoder)
         else:
             check_encoder(content["encoder"], self.encoder, path)
             load_weights(self.model, content["model"], path)
-            self.published_weights = content["data"].get("published_weights")  # None: not recorded
         freeze_backbone(self.model, frozen=config.TINYFUSION_FREEZE_BACKBONE)
 
     def _restore(self, content: dict[str, object], path: Path) -> None:

@@ -17,7 +17,6 @@ from methods.sampling.provenance import Provenance, Request, path_text
 from models.encoder_files import TextEncoderError
 from models.text_encoder import TextEncoder
 from utils import runtime
-from utils.checkpoints import exported
 from utils.checkpoints import file as checkpoint
 from utils.gif import MAX_FPS
 
@@ -125,15 +124,13 @@ def sampling_settings(config: Config) -> dict[str, float | int | str]:
 
 
 def load_model(path: Path, overrides: dict[str, object] | None = None, *, batch_size: int = 0) -> LoadedModel:
-    """The averaged weights of a checkpoint or an exported folder, on the device of its config.
-
-    ``overrides`` change what is not the model.
+    """The averaged weights of a checkpoint, on the device of its config; ``overrides`` change what is not the model.
 
     Raises:
         CheckpointError: the file cannot be used, or an override contradicts the model that it holds.
         TextEncoderError: the encoder cannot be loaded or is another one.
     """
-    content = exported.load(path)
+    content = checkpoint.load(path)
     stored = checkpoint.config_of(content, path)
     config = make_config("default", {**stored.to_dict(), **(overrides or {})})
     for key in model_keys(stored.MODEL_ARCHITECTURE):
@@ -146,7 +143,7 @@ def load_model(path: Path, overrides: dict[str, object] | None = None, *, batch_
     encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
     check_encoder(content["encoder"], encoder, path)
     model = create_text2sign(config, encoder)
-    load_weights(model, exported.averaged(content), path)
+    load_weights(model, {**content["model"], **(content["ema"] or {})}, path)
     model.autocast_dtype = dtype
     model.to(device).eval()
     return LoadedModel(model, encoder, config, content["step"], path, content["sha256"], content["data"], batch_size)

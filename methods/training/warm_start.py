@@ -15,11 +15,8 @@ from config import Config, ConfigError, UserError
 from dataset import TextToSignDataset
 from diffusion.text2sign import Text2Sign
 from external.TinyFusion.weights import LoadReport, load_published, read_published
-from methods.sampling.loading import check_encoder, load_weights
 from models.architectures.tinyfusion import TinyFusionVideo
 from models.text_encoder import TextEncoder
-from utils.checkpoints import exported
-from utils.checkpoints import file as checkpoint
 
 TEXT_AMPLITUDE = 0.5
 """Of the text beside published weights, which have never met it: at 1 it drowns what they know of the timestep, at 0
@@ -47,23 +44,6 @@ def initialise_backbone(model: Text2Sign, config: Config) -> str:
     if config.TINYFUSION_FREEZE_BACKBONE:
         raise _nothing_to_freeze(reason)
     return f"backbone: {name} from scratch ({reason})"
-
-
-def initialise_from(path: Path, model: Text2Sign, config: Config, encoder: TextEncoder) -> tuple[str, bool | None]:
-    """The averaged weights and the statistics of a trained model into a fresh one of the same settings.
-
-    Returns the words for it, and whether that one began with published weights, None where it does not say.
-
-    Raises:
-        CheckpointError: it cannot be used, or is another model than ``config`` describes.
-        TextEncoderError: it was trained with another encoder.
-    """
-    content = exported.load(path)
-    checkpoint.check_resumable(path, checkpoint.config_of(content, path), config)
-    check_encoder(content["encoder"], encoder, path)
-    load_weights(model, exported.averaged(content), path)
-    words = f"model: averaged weights and statistics of {path}, step {content['step']:,} there, 0 here"
-    return words, content["data"].get("published_weights")
 
 
 def why_from_scratch(config: Config) -> str | None:

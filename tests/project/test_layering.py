@@ -26,6 +26,7 @@ RANKS = {  # lowest first
     "utils.fingerspelling.drawing": 2,  # draws the signers of videos too
     "utils.layouts": 2,
     "utils.reading": 3,
+    "utils.sentences": 4,
     "utils.split": 3,
     "models.text_features": 3,
     "models.architecture": 3,

@@ -211,7 +211,7 @@ def test_clips_with_few_hands_are_drawn_and_told_and_those_with_none_are_left_ou
 
 def test_beyond_the_picture_a_square_repeats_its_edge() -> None:
     pixels = np.arange(8 * 10, dtype=np.uint8).reshape(8, 10, 1).repeat(3, axis=2)
-    cut = prepare._cut(pixels, prepare.Square(0.0, -0.125, 1.25), 10)
+    cut = prepare.cut(pixels, prepare.Square(0.0, -0.125, 1.25), 10)
     np.testing.assert_array_equal(cut, pixels[[0, *range(8), 7]])
 
 

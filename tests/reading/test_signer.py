@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from utils.reading.signer import KEPT, MARGIN, Square, around, signing_square, signing_time
+from utils.reading.signer import KEPT, MARGIN, Square, around, away_from_rest, signing_square, signing_time
 
 
 def mover(*, left: int, top: int, side: int = 10, height: int = 60, width: int = 80, still: int = 0) -> np.ndarray:
@@ -38,6 +38,15 @@ def test_rest_at_both_ends_is_cut_to_a_breath() -> None:
     starts = np.arange(51) / 10
     assert signing_time(frames, starts, 5.1) == pytest.approx((2.0 - KEPT, 3.1 + KEPT))
     assert signing_time(frames[:1].repeat(5, axis=0), starts[:5], 0.5) == (0.0, 0.5)
+
+
+def test_rest_is_what_looks_as_the_first_frame_does_and_a_held_sign_is_none() -> None:
+    frames, starts = mover(left=30, top=20, still=20), np.arange(51) / 10
+    start, end = away_from_rest(frames, starts, 5.1)
+    returned = 2.0 <= start < end <= 3.1 + 1e-9
+    held = np.concatenate([frames[:26], frames[25:26].repeat(25, axis=0)])
+    assert returned and away_from_rest(held, starts, 5.1) == (start, 5.1)
+    assert away_from_rest(frames[:1].repeat(5, axis=0), starts[:5], 0.5) == (0.0, 0.5)
 
 
 def test_one_square_for_a_set_holds_every_clip_s() -> None:

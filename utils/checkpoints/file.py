@@ -261,7 +261,7 @@ def check_resumable(path: Path, stored: Config, config: Config) -> list[str]:
         found = "; ".join(f"{key}={old!r}, the config says {new!r}" for key, (old, new) in fixed.items())
         same = " ".join(f"--set {shlex.quote(f'{key}={old}')}" for key, (old, _) in fixed.items())
         raise CheckpointError(
-            f"{path} holds {found}. Leave them as they were: {same}; or make config.py fit. "
+            f"{path} holds {found}. Resume as it was: {same}; or make config.py fit. "
             f"Run: python main.py fix-config --checkpoint {shlex.quote(str(path))}"
         )
     return [f"{key} {old} -> {new}" for key, (old, new) in changed.items()]

@@ -28,6 +28,14 @@ class LayoutError(UserError):
     """A folder that is not laid out as was said, or whose list cannot be read at all."""
 
 
+class Span(NamedTuple):
+    """Where a clip of several signs shows one of them, in seconds from the clip's start."""
+
+    sign: str
+    start: float
+    end: float
+
+
 class Row(NamedTuple):
     """A clip: ``path`` a video file or a folder of frames, and what its list says of it."""
 
@@ -40,6 +48,7 @@ class Row(NamedTuple):
     signer: str = ""  # "": not said
     frames_per_second: float | None = None  # of a folder of frames
     stretch: float = 1.0  # height of a pixel over its width, where the files do not say it
+    spans: tuple[Span, ...] = ()  # of its signs in order; (): not said
 
 
 class Problem(NamedTuple):

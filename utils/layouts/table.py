@@ -1,7 +1,8 @@
 """A table of files and texts in the folder, as Hugging Face's VideoFolder has it: ``metadata.csv``, .tsv or .jsonl.
 
 Columns ``file_name`` and ``text`` (or one of their usual other names), and optionally ``start`` and ``end`` in seconds,
-``split``, ``signer``. Paths are relative to the table.
+``split``, ``signer``, and ``spans``, JSON: ``[["again", 0.0, 1.2], ...]``, each sign with its seconds from the clip's
+start. Paths are relative to the table.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from utils.layouts.listing import LayoutError, Listing, Row, files_below, split_of
+from utils.layouts.listing import LayoutError, Listing, Row, Span, files_below, split_of
 from utils.layouts.text import read_table, read_text
 
 NAMES = ("metadata.csv", "metadata.tsv", "metadata.jsonl")
@@ -98,6 +99,7 @@ def _row(folder: Path, values: dict[str, Any], path_column: str, text_column: st
         end=_seconds(values, "end"),
         split=split_of(str(values.get("split") or "")),
         signer=str(values.get("signer") or "").strip(),
+        spans=_spans(values.get("spans") or []),
     )
 
 
@@ -112,6 +114,20 @@ def _seconds(values: dict[str, Any], column: str) -> float | None:
     if not math.isfinite(seconds):
         raise LayoutError(f"{column} is {found!r}; wanted seconds")
     return seconds
+
+
+def _spans(found: object) -> tuple[Span, ...]:
+    """Of JSON, or of what a line of JSON held."""
+    try:
+        listed = json.loads(found) if isinstance(found, str) else found
+        spans = tuple(Span(str(sign), float(start), float(end)) for sign, start, end in listed)
+    except (TypeError, ValueError, RecursionError):
+        spans = (Span("", 0.0, 0.0),)
+    edges = [edge for span in spans for edge in (span.start, span.end)]
+    rising = edges == sorted(edges) and all(span.start < span.end for span in spans)
+    if not (rising and all(map(math.isfinite, edges)) and all(span.sign.strip() and span.start >= 0 for span in spans)):
+        raise LayoutError(f'spans is {str(found)[:40]!r}; wanted rising seconds such as [["again", 0.0, 1.2]]')
+    return spans
 
 
 def _named_apart(rows: list[Row]) -> list[Row]:

@@ -95,16 +95,17 @@ def prepare_videos(folder: Path, output: Path, settings: Settings, *, layout: st
     if settings.draw or settings.crop == "pose":
         settings = replace(settings, tracker=pose.tracker())
     name, listing = read_listing(folder, layout)
+    listing.rows = [row._replace(spans=()) for row in listing.rows]  # times of clips that are cut here
     report = VideosReport(name, listing.num_listed, remarks=listing.remarks)
     for problem in listing.problems:
         (report.unlisted if problem.kind == "unlisted" else report.left_out).append(problem.text)
     if settings.crop == "set":
-        squares = [square for square in _on_all_cores(_square_of, listing.rows, "looking") if square]
+        squares = [square for square in on_all_cores(_square_of, listing.rows, "looking") if square]
         settings = replace(settings, square=around(squares) if squares else None)
     pairs = list(zip(listing.rows, names_of(listing.rows, FORMS[settings.form].suffix), strict=True))
     convert = partial(_convert, output=output, settings=settings)
     used = []
-    for pair, (outcome, remarks) in zip(pairs, _on_all_cores(convert, pairs, "reading videos"), strict=True):
+    for pair, (outcome, remarks) in zip(pairs, on_all_cores(convert, pairs, "reading videos"), strict=True):
         report.remarks += remarks
         if outcome in ("written", "kept"):
             used.append(pair)
@@ -113,7 +114,7 @@ def prepare_videos(folder: Path, output: Path, settings: Settings, *, layout: st
             report.left_out.append(outcome)
     report.splits = Counter(row.split for row, _ in used if row.split)
     if used:
-        write_file(output / TABLE, _table(used))
+        write_file(output / TABLE, table(used))
     return report
 
 
@@ -128,11 +129,16 @@ def names_of(rows: Sequence[Row], suffix: str) -> list[str]:
     return list(found)
 
 
-def _table(pairs: Sequence[tuple[Row, str]]) -> bytes:
+def table(pairs: Sequence[tuple[Row, str]]) -> bytes:
+    """The rows by the names of their files; a column of spans where some have them."""
     lines = io.StringIO(newline="")
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(["file_name", "text", "signer", "split"])
-    writer.writerows([name, row.text, row.signer, row.split] for row, name in pairs)
+    spans = ["spans"] if any(row.spans for row, _ in pairs) else []
+    writer.writerow(["file_name", "text", "signer", "split", *spans])
+    for row, name in pairs:
+        writer.writerow(
+            [name, row.text, row.signer, row.split, *(json.dumps(row.spans, ensure_ascii=False) for _ in spans)]
+        )
     return lines.getvalue().encode()
 
 
@@ -141,7 +147,7 @@ def _convert(pair: tuple[Row, str], *, output: Path, settings: Settings) -> tupl
     row, path = pair[0], output / pair[1]
     try:
         comment = _comment(row, settings)
-        if _is_there(path, comment):
+        if is_there(path, comment):
             return "kept", []
         frames, fps, remarks = _frames(row, settings)
         write_clip(path, frames, fps=fps, comment=comment)
@@ -157,7 +163,7 @@ def _frames(row: Row, settings: Settings) -> tuple[np.ndarray, float, list[str]]
         left, right = window_of(row, timeline)
         if right - left > MAX_SECONDS:
             raise VideoError(f"{row.path}: {right - left:.0f} s; wanted at most {MAX_SECONDS:g}, by start and end")
-        small, starts = _look(source, left, right)
+        small, starts = look(source, left, right)
         if settings.trim:
             left, right = signing_time(small, np.maximum(starts, left), right)
         most = MAX_FPS if settings.form == "gif" else MAX_MP4_FPS
@@ -169,7 +175,7 @@ def _frames(row: Row, settings: Settings) -> tuple[np.ndarray, float, list[str]]
         if settings.draw and signer:
             return draw_signer(signer, square, settings.size), fps, [*source.remarks, *_remarks(row, signer)]
         pictures = source.pictures(indices, side=round(settings.size / square.side))
-        frames = np.stack([_cut(picture.pixels, square, settings.size) for picture in pictures])
+        frames = np.stack([cut(picture.pixels, square, settings.size) for picture in pictures])
         return frames, fps, source.remarks
 
 
@@ -200,7 +206,7 @@ def _remarks(row: Row, signer: Signer) -> list[str]:
     return [few] if shown.mean() < MIN_SEEN else []
 
 
-def _look(source: Source, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
+def look(source: Source, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
     """Some small frames (F, h, w, 3) uint8 of a clip, and when each appears, in seconds."""
     timeline = source.timeline
     indices = sorted(set(timeline.shown_at(even_moments(left, right, LOOK_FRAMES)).tolist()))
@@ -213,12 +219,12 @@ def _square_of(row: Row) -> Square | None:
     """Where the clip signs; None where it cannot be read, which is told when it is converted."""
     try:
         with open_source(row) as source:
-            return signing_square(_look(source, *source.timeline.window(row.start, row.end))[0])
+            return signing_square(look(source, *source.timeline.window(row.start, row.end))[0])
     except (VideoError, OSError):
         return None
 
 
-def _cut(pixels: np.ndarray, square: Square, size: int) -> np.ndarray:
+def cut(pixels: np.ndarray, square: Square, size: int) -> np.ndarray:
     """The square of a picture (h, w, 3), ``size`` px wide; beyond the picture its edge is repeated."""
     shorter = min(pixels.shape[:2])
     rows, columns = (
@@ -243,14 +249,15 @@ def _comment(row: Row, settings: Settings) -> str:
     return json.dumps(facts, ensure_ascii=False)
 
 
-def _is_there(path: Path, comment: str) -> bool:
+def is_there(path: Path, comment: str) -> bool:
+    """Whether the clip at ``path`` was made of the same, by the same settings."""
     try:
         return path.is_file() and read_comment(path) == comment
     except VideoError:
         return False
 
 
-def _on_all_cores(do: Callable[[Item], Done], items: Sequence[Item], doing: str) -> Iterator[Done]:
+def on_all_cores(do: Callable[[Item], Done], items: Sequence[Item], doing: str) -> Iterator[Done]:
     """The results in the order of ``items``. Threads, since what takes long lets go of Python's lock; where the run is
     interrupted, those at work finish their clip."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:

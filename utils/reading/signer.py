@@ -82,6 +82,16 @@ def signing_time(frames: np.ndarray, starts: np.ndarray, end: float) -> tuple[fl
     return max(float(starts[0]), float(starts[awake[0]]) - KEPT), min(end, float(ends[awake[-1]]) + KEPT)
 
 
+def away_from_rest(frames: np.ndarray, starts: np.ndarray, end: float) -> tuple[float, float]:
+    """As ``signing_time`` without a breath, where rest is what looks as the first frame does: a sign that is held until
+    the clip ends is no rest. One or two frames that a cut has left at an end do not count."""
+    away = (np.abs(frames - frames[:1].astype(int)) > MOVES).any(axis=3).mean(axis=(1, 2))
+    awake = np.flatnonzero(away > REST * np.sort(away)[-3:][0])
+    if not len(awake):
+        return float(starts[0]), end
+    return float(starts[awake[0]]), float(np.append(starts[1:], end)[awake[-1]])
+
+
 def _extent(counts: np.ndarray) -> tuple[float, float]:
     """Counts (N,) of N adjacent pixels -> the ends of what holds all but TAIL of them at either side, in px."""
     passed = np.cumsum(counts) / counts.sum()
