@@ -120,6 +120,10 @@ class Config:
     SAMPLER: Literal["ddim", "ddpm", "dpm++"] = "ddim"  # ddpm: posterior draws, no ETA; dpm++: few steps, ETA 0 only
     ETA: Fraction = 0.0  # ddim only. 0: deterministic, 1: DDPM's posterior variance
     GUIDANCE_SCALE: NonNegative = 2.0  # 0 ignores the text, 1 is plain conditioning, > 1 exaggerates it
+    GUIDANCE_LOW: Fraction = (
+        0.0  # guidance acts at t / TIMESTEPS from this up to GUIDANCE_HIGH; elsewhere the scale is 1
+    )
+    GUIDANCE_HIGH: Fraction = 1.0  # and a forward is spared; 0 to 1: everywhere
     FPS: Annotated[float, Limits(0, 50)] = 0.0  # frames per second of written clips; 0: as the training clips'
     CLIP_FORMAT: ClipFormat = "auto"  # of written clips; auto: mp4 where the model learned from a camera, else gif
     CLIP_SCALE: Annotated[int, Limits(1, 16)] = 1  # height and width of a pixel in a written clip, for eyes
@@ -157,6 +161,10 @@ class Config:
         if self.SAMPLER == "dpm++" and self.ETA > 0:
             raise ConfigError(
                 f"ETA={self.ETA:g} asks for noise, which SAMPLER=dpm++ never adds. Set ETA=0 or SAMPLER=ddim."
+            )
+        if self.GUIDANCE_LOW > self.GUIDANCE_HIGH:
+            raise ConfigError(
+                f"GUIDANCE_LOW={self.GUIDANCE_LOW:g} lies above GUIDANCE_HIGH={self.GUIDANCE_HIGH:g}. Exchange them."
             )
         if self.IMAGE_SIZE * self.CLIP_SCALE > MAX_SIDE:
             raise ConfigError(f"CLIP_SCALE={self.CLIP_SCALE} makes clips of more than {MAX_SIDE:,} px. Lower it.")

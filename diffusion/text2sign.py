@@ -70,6 +70,13 @@ def guide(uncond: Tensor, cond: Tensor, *, guidance_scale: float) -> Tensor:
     return uncond + guidance_scale * (cond - uncond)
 
 
+def scale_at(share: float, *, guidance_scale: float, low: float, high: float) -> float:
+    """Guidance in a limited interval (Kynkaanniemi et al. 2024): the scale at t = ``share`` * T is ``guidance_scale``
+    for ``low`` <= ``share`` < ``high`` and 1, plain conditioning, elsewhere. 0 ignores the text everywhere.
+    """
+    return guidance_scale if guidance_scale == 0.0 or low <= share < high else 1.0
+
+
 class Text2Sign(nn.Module):
     """Backbone, noise schedule and the statistics that inputs are standardised with; ``forward`` is the loss.
 
@@ -204,6 +211,8 @@ class Text2Sign(nn.Module):
         sampler: str = "ddim",
         eta: float = 0.0,
         guidance_scale: float = 1.0,
+        guidance_low: float = 0.0,
+        guidance_high: float = 1.0,
         on_step: Callable[[], object] = lambda: None,
     ) -> Tensor:
         """Clips (B, C, F, H, W) float32 in [-1, 1] for raw ``text`` features of B rows.
@@ -211,6 +220,7 @@ class Text2Sign(nn.Module):
         Each clip's noise comes from its own CPU generator in ``draws``, so that its batch and device cannot change it.
         ``sampler`` is a key of ``SAMPLERS``. ``ddim`` with ``eta = 0`` is deterministic, with ``eta = 1`` it has the
         posterior variance of ``ddpm``; ``dpm++`` is deterministic too, needs fewer steps and refuses another eta.
+        Guidance acts in the interval of ``scale_at``.
         """
         device = self.clip_mean.device
         standardised = self.text(text.to(device))
@@ -222,7 +232,10 @@ class Text2Sign(nn.Module):
         x_t, before = fresh_noise(), None
         for t, t_prev in method.pairs(self.schedule, num_steps):
             each = torch.full((len(draws),), t, device=device)
-            x_0 = self.estimate_x_0(x_t, each, standardised, guidance_scale=guidance_scale)
+            scale = scale_at(
+                t / self.schedule.num_steps, guidance_scale=guidance_scale, low=guidance_low, high=guidance_high
+            )
+            x_0 = self.estimate_x_0(x_t, each, standardised, guidance_scale=scale)
             step = Step(t=t, t_prev=t_prev, x_t=x_t, x_0=x_0, before=before, eta=eta, draw=fresh_noise)
             x_t, before = method.go(self.schedule, step), (t, x_0)
             on_step()

@@ -120,6 +120,8 @@ def sampling_settings(config: Config) -> dict[str, float | int | str]:
         "sampler": config.SAMPLER,
         "eta": config.ETA,
         "guidance_scale": config.GUIDANCE_SCALE,
+        "guidance_low": config.GUIDANCE_LOW,
+        "guidance_high": config.GUIDANCE_HIGH,
     }
 
 

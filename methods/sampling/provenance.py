@@ -19,7 +19,9 @@ from config import ConfigError, Count, Fraction, Limits, NonNegative, UserError,
 from utils.writing import read_comment
 
 KEY = "text2sign_clip"  # the comment's first key; its value is the format
-FORMAT = 2
+FORMAT = 3
+_EVERYWHERE = {"guidance_low": 0.0, "guidance_high": 1.0}
+UPDATES = {1: {"scale": 1, "av": "", **_EVERYWHERE}, 2: _EVERYWHERE}  # older format -> what it did not say
 MAX_COMMENT = 2**17  # characters
 SHOWN = 60  # characters of what was found, in a message
 
@@ -53,6 +55,8 @@ class Provenance:
     num_steps: Count
     eta: Fraction
     guidance_scale: NonNegative
+    guidance_low: Fraction  # of the training steps: where guidance acts
+    guidance_high: Fraction
     fps: Annotated[float, Limits(1, 50)]
     scale: Count  # px, height and width of one of the model's pixels
     batch_size: Annotated[int, Limits(1, 2**16)]  # clips that were sampled together
@@ -80,7 +84,7 @@ ENVIRONMENT = ("device", "hardware", "precision", "num_threads", "torch", "trans
 
 DECIDES = (
     "prompt", "seed", "index", "checkpoint_sha256", "checkpoint_sha256_of", "sampler", "num_steps", "eta",
-    "guidance_scale", "fps", "scale", "precision",
+    "guidance_scale", "guidance_low", "guidance_high", "fps", "scale", "precision",
 )  # fmt: skip
 """Where any of these is another, it is another clip; the rest can change it by roundings alone."""
 
@@ -88,7 +92,9 @@ DECIDES = (
 def file_name(facts: Provenance, suffix: str = ".gif") -> str:
     """Prompt, step, settings, seed and number: clips that differ in any of them lie side by side."""
     sampler = f"eta{facts.eta:g}" if facts.sampler == "ddim" else facts.sampler  # only ddim knows ETA
-    settings = f"step{facts.step:06d}_{facts.num_steps}x{sampler}_guide{facts.guidance_scale:g}"
+    acts = (facts.guidance_low, facts.guidance_high)
+    interval = "" if acts == (0, 1) else "in{:g}-{:g}".format(*acts)
+    settings = f"step{facts.step:06d}_{facts.num_steps}x{sampler}_guide{facts.guidance_scale:g}{interval}"
     return f"{file_stem(facts.prompt)}_{settings}_seed{facts.seed}_{facts.index:02d}{suffix}"
 
 
@@ -130,8 +136,8 @@ def from_json(text: str, path: Path) -> Provenance:
     if not isinstance(found, dict) or KEY not in found:
         raise ProvenanceError(f"{path} has a comment that is not of Text2Sign's sampler: {shown(text)}.")
     version = found.pop(KEY)
-    if version == 1 and type(version) is int:  # GIFs as they are
-        version, found = FORMAT, {"scale": 1, "av": "", **found}
+    if type(version) is int and version in UPDATES:
+        version, found = FORMAT, {**UPDATES[version], **found}
     if type(version) is not int or version != FORMAT:
         raise ProvenanceError(f"{path} has a comment of format {shown(version)}; this version reads {FORMAT}. Update.")
     hints = get_type_hints(Provenance, include_extras=True)

@@ -63,6 +63,8 @@ def load(facts: Provenance, path: Path, clip: Path) -> LoadedModel:
         "INFERENCE_TIMESTEPS": facts.num_steps,
         "ETA": facts.eta,
         "GUIDANCE_SCALE": facts.guidance_scale,
+        "GUIDANCE_LOW": facts.guidance_low,
+        "GUIDANCE_HIGH": facts.guidance_high,
         "FPS": facts.fps,
         "CLIP_FORMAT": form_at(clip),
         "CLIP_SCALE": facts.scale,

@@ -56,9 +56,10 @@ def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(loaded: 
         assert image.n_frames == 4
     num_tokens = other.encoder.encode([requests[1].prompt]).mask.shape[1]
     assert found == {
-        "text2sign_clip": 2, "prompt": requests[1].prompt, "seed": 7, "index": 2, "step": 40, "experiment": "other",
+        "text2sign_clip": 3, "prompt": requests[1].prompt, "seed": 7, "index": 2, "step": 40, "experiment": "other",
         "checkpoint": "here/it.pt", "checkpoint_sha256": "ab" * 32, "checkpoint_sha256_of": "seal",
-        "sampler": "ddim", "num_steps": 4, "eta": 0.5, "guidance_scale": 3.0, "fps": 5, "scale": 1,
+        "sampler": "ddim", "num_steps": 4, "eta": 0.5, "guidance_scale": 3.0, "guidance_low": 0.0, "guidance_high": 1.0,
+        "fps": 5, "scale": 1,
         "batch_size": 2, "batch_position": 1, "num_tokens": num_tokens, "frame_chunk_size": 2, "deterministic": False,
         "device": "cpu", "hardware": torch.backends.cpu.get_cpu_capability(), "precision": "float32", "num_threads": 1,
         "torch": torch.__version__, "transformers": transformers.__version__, "pillow": PIL.__version__,
@@ -72,7 +73,8 @@ def test_a_written_clip_tells_in_its_comment_everything_that_decided_it(loaded: 
 def test_clips_that_differ_in_anything_have_different_names(loaded: LoadedModel) -> None:
     names = set()
     changes = (
-        {}, {"ETA": 1.0}, {"SAMPLER": "ddpm"}, {"SAMPLER": "dpm++"}, {"GUIDANCE_SCALE": 0.0},
+        {}, {"ETA": 1.0}, {"SAMPLER": "ddpm"}, {"SAMPLER": "dpm++"}, {"GUIDANCE_SCALE": 0.0}, {"GUIDANCE_HIGH": 0.5}, 
+        {"GUIDANCE_LOW": 0.5},
         {"INFERENCE_TIMESTEPS": 3},
     )  # fmt: skip
     for overrides in changes:

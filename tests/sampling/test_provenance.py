@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FACTS = Provenance(
     prompt="thank you", seed=42, index=0, checkpoint="checkpoints/debug/latest_checkpoint.pt",
     checkpoint_sha256="0f" * 32, checkpoint_sha256_of="seal", step=8, experiment="debug", sampler="ddim", num_steps=4,
-    eta=0.25, guidance_scale=2.0, fps=8, scale=1, batch_size=3, batch_position=2, num_tokens=7, frame_chunk_size=4,
+    eta=0.25, guidance_scale=2.0, guidance_low=0.0, guidance_high=1.0,
+    fps=8, scale=1, batch_size=3, batch_position=2, num_tokens=7, frame_chunk_size=4,
     deterministic=False, device="cpu", hardware="AVX512", precision="bfloat16", num_threads=2, torch="2.15.0",
     transformers="5.0", pillow="12.0", av="18.1", version="0.1.0",
 )  # fmt: skip
@@ -56,9 +57,13 @@ def test_the_facts_come_back_from_every_form_as_they_were(tmp_path: Path, form: 
     assert read(tmp_path / f"clip{form.suffix}") == facts
 
 
-def test_a_gif_of_format_1_is_read_still(tmp_path: Path) -> None:
-    before = {KEY: 1, **{name: value for name, value in asdict(FACTS).items() if name not in ("scale", "av")}}
-    assert read(with_comment(tmp_path, json.dumps(before))) == replace(FACTS, av="")
+INTERVAL = ("guidance_low", "guidance_high")
+
+
+@pytest.mark.parametrize(("version", "lacks"), [(1, ("scale", "av", *INTERVAL)), (2, INTERVAL)])
+def test_a_comment_of_an_older_format_is_read_still(tmp_path: Path, version: int, lacks: tuple[str, ...]) -> None:
+    before = {KEY: version, **{name: value for name, value in asdict(FACTS).items() if name not in lacks}}
+    assert read(with_comment(tmp_path, json.dumps(before))) == replace(FACTS, av="" if "av" in lacks else FACTS.av)
 
 
 def test_weights_that_were_never_saved_have_no_hash(tmp_path: Path) -> None:
@@ -100,11 +105,11 @@ def test_no_gif_has_no_comment(tmp_path: Path) -> None:
 
 
 def changed(**values: object) -> str:
-    return json.dumps({KEY: 2, **asdict(FACTS), **values})
+    return json.dumps({KEY: 3, **asdict(FACTS), **values})
 
 
 def without(name: str) -> str:
-    return json.dumps({key: value for key, value in {KEY: 2, **asdict(FACTS)}.items() if key != name})
+    return json.dumps({key: value for key, value in {KEY: 3, **asdict(FACTS)}.items() if key != name})
 
 
 HOSTILE = {
@@ -118,9 +123,9 @@ HOSTILE = {
     "a number of 10,000 digits": (changed(seed=1).replace(': 1, "index"', f': {"9" * 10_000}, "index"'), "sampler"),
     "NaN": (FACTS.to_json().replace("0.25", "NaN"), "eta=nan is outside its limits"),
     "endless": (changed(eta=0.25).replace("0.25", "1e999"), "eta=inf is outside its limits"),
-    "newer": (changed(**{KEY: 3}), "format 3; this version reads 2. Update"),
-    "no format": (changed(**{KEY: True}), "format True; this version reads 2"),
-    "format 0": (changed(**{KEY: 0}), "format 0; this version reads 2"),
+    "newer": (changed(**{KEY: 4}), "format 4; this version reads 3. Update"),
+    "no format": (changed(**{KEY: True}), "format True; this version reads 3"),
+    "format 0": (changed(**{KEY: 0}), "format 0; this version reads 3"),
     "unknown": (changed(colour="red"), "'colour' in its comment, or has it too many"),
     "type": (changed(seed="42"), "seed='42' is str; wanted int"),
     "truth": (changed(seed=True), "seed=True is bool; wanted int"),
