@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from commands.common import add_command, add_verify, config_of
-from config import Config
+from config import Config, ConfigError
 
 SMALLER = (
     "Lower BATCH_SIZE, and raise GRADIENT_ACCUMULATION_STEPS as much, or TINYFUSION_FRAME_CHUNK_SIZE; "
@@ -25,6 +25,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--resume", nargs="?", const="", default=None, metavar="PATH",
         help="go on from the experiment's latest checkpoint, or from PATH",
     )  # fmt: skip
+    command.add_argument(
+        "--init", metavar="PATH", help="begin with the weights of an exported folder, or of another checkpoint"
+    )
     add_verify(command)
 
 
@@ -65,7 +68,9 @@ def _train(args: argparse.Namespace, config: Config) -> int:
 
     latest = latest_path(config)
     resume = None if args.resume is None else Path(args.resume or latest)
-    trainer = Trainer(config, resume=resume, verify=args.verify)
+    if args.init and resume:
+        raise ConfigError("--init begins a training and --resume goes on with one; wanted one of them.")
+    trainer = Trainer(config, resume=resume, init=Path(args.init) if args.init else None, verify=args.verify)
     if trainer.step >= trainer.num_steps:
         on_first(lambda: checkpoint_list.keep(config))  # names that a kill prevented
         print(f"{resume} is at step {trainer.step:,} of {trainer.num_steps:,}: finished. Raise NUM_EPOCHS to go on.")

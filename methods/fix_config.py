@@ -25,6 +25,7 @@ from diffusion.text2sign import ARCHITECTURES
 from models.architecture import Shapes, Values
 from schedulers.noise_schedulers import NoiseSchedule
 from utils.checkpoints import file as checkpoint
+from utils.checkpoints import folder
 from utils.files import write_file
 
 # ---- The model of a checkpoint --------------------------------------------------------------------------------------
@@ -37,9 +38,11 @@ def stored_config(path: Path) -> tuple[Config, tuple[str, ...]]:
         CheckpointError: unreadable, damaged, or of no architecture that this version knows.
     """
     try:
-        config = checkpoint.config_of(checkpoint.load(path), path)
+        config = checkpoint.config_of(folder.load_either(path), path)
         return config, model_keys(config.MODEL_ARCHITECTURE)
     except checkpoint.CheckpointError as error:
+        if path.is_dir():
+            raise
         content, _ = checkpoint.read_plain(path)  # raises if that is what is wrong
         if not isinstance(content, dict) or "config" in content:
             raise

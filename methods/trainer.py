@@ -24,6 +24,7 @@ from tqdm import tqdm
 from config import Config
 from dataset import are_drawn, data_identity, load_dataset, parts_of
 from diffusion.text2sign import TrainingNoise, create_text2sign, training_noise
+from methods.sampling import known_captions
 from methods.sampling.loading import check_encoder, encoder_identity, load_weights
 from methods.training.distributed import Share, distribute, gathered, load_moments, shares
 from methods.training.interruption import Interruption
@@ -32,7 +33,7 @@ from methods.training.report import Report
 from methods.training.resume import print_data, print_doubles, read_state, same_caption
 from methods.training.start_report import Run
 from methods.training.step import Piece, StepResult, TrainingStep
-from methods.training.warm_start import TrainingError, fit_statistics, freeze_backbone, initialise_backbone
+from methods.training.warm_start import TrainingError, begin, freeze_backbone
 from models.text_encoder import TextEncoder
 from schedulers.training_schedules import ema_decay, learning_rate, motion_weight
 from utils import runtime
@@ -49,8 +50,11 @@ MAX_BAD_STEPS = 10  # non-finite steps in a row that stop the run
 class Trainer:
     """One run of one experiment. ``Trainer(config).run()`` trains to the end or to the first interruption."""
 
-    def __init__(self, config: Config, *, resume: Path | None = None, verify: bool = False) -> None:
-        """Read the data, ``verify``: whole, build the model, restore the state.
+    def __init__(
+        self, config: Config, *, resume: Path | None = None, init: Path | None = None, verify: bool = False
+    ) -> None:
+        """Read the data, ``verify``: whole, build the model, restore the state; ``init``: where a fresh one has its
+        weights from, a checkpoint or an exported folder.
 
         Raises:
             UserError: data, encoder, weights, checkpoint or device cannot be used; nothing has been written then.
@@ -60,7 +64,7 @@ class Trainer:
         content = together(lambda: read_state(config, resume))
         self.data = in_turn(lambda: load_dataset(config, verify=verify))
         print_data(self.data)
-        together(lambda: self._build(content, resume))
+        together(lambda: self._build(content, resume, init))
         if alike := same_caption(self.data, self.training):
             print(f"note: {alike}", file=sys.stderr)
         self.model.autocast_dtype = dtype
@@ -289,11 +293,14 @@ class Trainer:
                 "drawn": are_drawn(self.data, self.training),  # which decides what samples are written as
                 "frames_per_second": self.data.frames_per_second(self.training),  # at which they play
             },
+            "origin": self.origin,
+            "captions": self.captions_kept,
         }
         return gathered(found, keep=self.world.is_first) if self.is_sharded else found
 
-    def _build(self, content: dict[str, object] | None, path: Path | None) -> None:
-        """Split, encoder and model, on the host; the model fresh, or with the weights of ``content``."""
+    def _build(self, content: dict[str, object] | None, path: Path | None, init: Path | None) -> None:
+        """Split, encoder and model, on the host; the model fresh or from ``init``, or with the weights of
+        ``content``."""
         config = self.config
         parts = parts_of(config, self.data)
         self.training, self.validation = parts.training, parts.held_out
@@ -301,12 +308,15 @@ class Trainer:
         self.encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
         self.model = create_text2sign(config, self.encoder)
         if content is None or path is None:
-            print(initialise_backbone(self.model, config), file=sys.stderr)
-            fit_statistics(self.model, self.data, self.training, self.encoder)
+            words, self.origin = begin(self.model, config, self.data, self.training, self.encoder, init=init)
+            print(words, file=sys.stderr)
         else:
+            self.origin = content["origin"]
             check_encoder(content["encoder"], self.encoder, path)
             load_weights(self.model, content["model"], path)
         freeze_backbone(self.model, frozen=config.TINYFUSION_FREEZE_BACKBONE)
+        texts = (self.data.texts[row] for row in self.training)
+        self.captions_kept = known_captions.keep(self.encoder, self.model.text, texts)
 
     def _restore(self, content: dict[str, object], path: Path) -> None:
         stored, own = (groups["param_groups"] for groups in (content["optimizer"], self.optimizer.state_dict()))

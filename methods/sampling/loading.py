@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import PIL
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from config import VERSION, Config, make_config, model_keys
 from diffusion.text2sign import Text2Sign, create_text2sign
+from methods.sampling.known_captions import KnownCaptions, Nearness
 from methods.sampling.provenance import Provenance, Request, path_text
 from models.encoder_files import TextEncoderError
 from models.text_encoder import TextEncoder
 from utils import runtime
 from utils.checkpoints import file as checkpoint
+from utils.checkpoints import folder
 from utils.gif import MAX_FPS
 
 MOST_CLIPS = 8  # of a batch, where nobody says how many
@@ -47,6 +50,7 @@ class LoadedModel:
     sha256: str = ""  # of the checkpoint; empty where the weights were never saved
     training_data: dict[str, int | float | str] = field(default_factory=dict)  # "data" of a checkpoint
     batch_size: int = 0  # clips, or prompts for a clip, in one forward; 0 becomes ``default_batch_size``
+    stored: dict[str, Any] = field(default_factory=dict)  # all of the checkpoint but weights; empty if never saved
 
     def __post_init__(self) -> None:
         self.batch_size = self.batch_size or default_batch_size(self.config)
@@ -54,6 +58,15 @@ class LoadedModel:
     def with_settings(self, **changed: object) -> LoadedModel:
         """The same model under other settings of sampling."""
         return replace(self, config=replace(self.config, **changed))
+
+    @cached_property
+    def known(self) -> KnownCaptions | None:
+        """The captions that it was trained on; None where nobody kept them."""
+        return KnownCaptions.of(self.stored.get("captions") or {})
+
+    def nearness(self, prompts: list[str], *, num: int = 3) -> list[Nearness] | None:
+        """How far each prompt lies from the training captions, and the ``num`` nearest; None where nobody kept them."""
+        return self.known.nearness(self.encoder, self.model.text, prompts, num=num) if self.known else None
 
     @property
     def form(self) -> str:
@@ -126,13 +139,14 @@ def sampling_settings(config: Config) -> dict[str, float | int | str]:
 
 
 def load_model(path: Path, overrides: dict[str, object] | None = None, *, batch_size: int = 0) -> LoadedModel:
-    """The averaged weights of a checkpoint, on the device of its config; ``overrides`` change what is not the model.
+    """The averaged weights of a checkpoint or an exported folder, on the device of its config; ``overrides`` change
+    what is not the model.
 
     Raises:
         CheckpointError: the file cannot be used, or an override contradicts the model that it holds.
         TextEncoderError: the encoder cannot be loaded or is another one.
     """
-    content = checkpoint.load(path)
+    content = folder.load_either(path)
     stored = checkpoint.config_of(content, path)
     config = make_config("default", {**stored.to_dict(), **(overrides or {})})
     for key in model_keys(stored.MODEL_ARCHITECTURE):
@@ -145,10 +159,13 @@ def load_model(path: Path, overrides: dict[str, object] | None = None, *, batch_
     encoder = TextEncoder(config.TEXT_ENCODER, max_length=config.TEXT_MAX_LENGTH, cache_dir=config.CACHE_DIR)
     check_encoder(content["encoder"], encoder, path)
     model = create_text2sign(config, encoder)
-    load_weights(model, {**content["model"], **(content["ema"] or {})}, path)
+    load_weights(model, folder.averaged(content), path)
     model.autocast_dtype = dtype
     model.to(device).eval()
-    return LoadedModel(model, encoder, config, content["step"], path, content["sha256"], content["data"], batch_size)
+    facts = {name: value for name, value in content.items() if name not in ("model", "ema", "optimizer", "scaler")}
+    return LoadedModel(
+        model, encoder, config, content["step"], path, content["sha256"], content["data"], batch_size, facts
+    )
 
 
 def load_weights(model: Text2Sign, weights: dict[str, Tensor], path: Path) -> None:

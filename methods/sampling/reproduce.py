@@ -18,7 +18,7 @@ from methods.sampling.generate import GeneratedClip, generate
 from methods.sampling.loading import LoadedModel, load_model
 from methods.sampling.provenance import ENVIRONMENT, Provenance, ProvenanceError, Request
 from utils import runtime
-from utils.checkpoints import file as checkpoint
+from utils.checkpoints import folder
 from utils.checkpoints.listing import same_beside
 from utils.writing import FORMS, form_at
 
@@ -38,8 +38,8 @@ def check_weights(facts: Provenance, path: Path, clip: Path) -> None:
             f"{clip} shows weights after step {facts.step:,} that were not saved, so nothing can make it again. "
             "Clips that python main.py sample writes can be."
         )
-    gone = not path.is_file() and str(path) == facts.checkpoint
-    found = "" if gone else checkpoint.load(path, verify=False)["sha256"]
+    gone = not path.exists() and str(path) == facts.checkpoint
+    found = "" if gone else folder.load_either(path, verify=False)["sha256"]
     if found != wanted:
         has = f"has others, of SHA-256 {found[:12]}..." if found else "does not exist here"
         beside = same_beside(path, wanted)

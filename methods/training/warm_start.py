@@ -15,16 +15,73 @@ from config import Config, ConfigError, UserError
 from dataset import TextToSignDataset
 from diffusion.text2sign import Text2Sign
 from external.TinyFusion.weights import LoadReport, load_published, read_published
+from methods.sampling.loading import check_encoder, load_weights
 from models.architectures.tinyfusion import TinyFusionVideo
 from models.text_encoder import TextEncoder
+from utils.checkpoints import file as checkpoint
+from utils.checkpoints import folder
 
 TEXT_AMPLITUDE = 0.5
 """Of the text beside published weights, which have never met it: at 1 it drowns what they know of the timestep, at 0
 they begin as published and learn the text last. ``benchmarks/warm_start.py`` compares."""
 
 
+PUBLISHED_LICENCE = "cc-by-nc-4.0"  # pretrained/README.md; it follows whatever began from these weights
+
+
 class TrainingError(UserError):
     """Training cannot go on: nothing to train, or the numbers have broken down."""
+
+
+def begin(
+    model: Text2Sign, config: Config, data: TextToSignDataset, training: list[int], encoder: TextEncoder,
+    *, init: Path | None = None,
+) -> tuple[str, dict[str, str]]:  # fmt: skip
+    """Weights and statistics into a fresh model: those of ``init``, a checkpoint or an exported folder, or the
+    backbone's first weights and the statistics of the clips ``training``.
+
+    Returns the words for it, which are to be told, and the origin that checkpoints keep: ``weights`` is "scratch",
+    "published" or "model", and what began from published weights has ``licence`` for ever.
+
+    Raises:
+        UserError: as ``initialise_backbone`` and ``load_init``.
+    """
+    if init is not None:
+        return load_init(model, config, encoder, init)
+    words = initialise_backbone(model, config)
+    fit_statistics(model, data, training, encoder)
+    if why_from_scratch(config) is not None:
+        return words, {"weights": "scratch"}
+    return words, {"weights": "published", "of": Path(config.TINYFUSION_CHECKPOINT).name, "licence": PUBLISHED_LICENCE}
+
+
+def load_init(model: Text2Sign, config: Config, encoder: TextEncoder, path: Path) -> tuple[str, dict[str, str]]:
+    """The averaged weights and statistics of another model into ``model``, strictly.
+
+    Raises:
+        CheckpointError: it cannot be read, or is built otherwise than the config says.
+        TextEncoderError: it was trained with another encoder.
+    """
+    content = folder.load_either(path)
+    stored = checkpoint.config_of(content, path)
+    checkpoint.check_resumable(path, replace(stored, TEXT_ENCODER=config.TEXT_ENCODER), config)
+    check_encoder(content["encoder"], encoder, path)
+    load_weights(model, folder.averaged(content), path)
+    origin = {"weights": "model", "of": content["sha256"]}
+    if licence := published_licence(content["origin"], stored):
+        origin["licence"] = licence
+    return f"weights and statistics: the averages of {path} at step {content['step']:,}", origin
+
+
+def published_licence(origin: dict[str, str], config: Config) -> str:
+    """The licence that published weights left on a model; empty where none of it is theirs.
+
+    A checkpoint of an earlier version has no origin: then what its settings may have loaded counts as loaded.
+    """
+    if origin:
+        return origin.get("licence", "")
+    maybe = config.MODEL_ARCHITECTURE == "tinyfusion" and config.TINYFUSION_INIT != "scratch"
+    return PUBLISHED_LICENCE if maybe else ""
 
 
 def initialise_backbone(model: Text2Sign, config: Config) -> str:

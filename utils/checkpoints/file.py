@@ -42,6 +42,10 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "scaler": dict,
     "data": dict,
 }
+OPTIONAL: dict[str, type] = {  # empty in files of earlier versions
+    "origin": dict,  # what the weights began from
+    "captions": dict,  # texts and features of training captions: methods/sampling/known_captions.py
+}
 OTHERS = "Use another: python main.py checkpoints"
 WHERE = "See what there is: python main.py checkpoints"
 
@@ -64,12 +68,13 @@ def epoch_path(config: Config, epoch: int) -> Path:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` (all of ``FIELDS``) so that ``path`` is never half a file.
+    """Write ``content`` (all of ``FIELDS``, any of ``OPTIONAL``) so that ``path`` is never half a file.
 
     Raises:
         CheckpointError: NaN or infinity in it, no space, no permission; what stood at ``path`` is untouched.
     """
-    content = {field: content[field] for field in FIELDS}
+    optional = {field: content[field] for field in OPTIONAL if field in content}
+    content = {**{field: content[field] for field in FIELDS}, **optional}
     broken = find_broken(content)
     if broken:
         raise CheckpointError(
@@ -154,7 +159,7 @@ def load(path: str | Path, *, verify: bool = True) -> dict[str, Any]:
     broken = find_broken(content) if verify else ""
     if broken:
         raise CheckpointError(f"{path} is of no use: {broken}. {OTHERS}")
-    return {**content, "sha256": sha256}
+    return {**{field: {} for field in OPTIONAL}, **content, "sha256": sha256}
 
 
 def read_plain(path: Path, *, verify: bool = True) -> tuple[Any, str]:
@@ -204,6 +209,7 @@ def _check_fields(content: Any, path: Path) -> None:
     missing = [field for field, kind in FIELDS.items() if not isinstance(content.get(field, ...), kind)]
     if not missing and "MODEL_ARCHITECTURE" not in content["config"]:
         missing = ["the settings of its model"]
+    missing += [field for field, kind in OPTIONAL.items() if not isinstance(content.get(field, kind()), kind)]
     if missing:
         found = f"{path} lacks {', '.join(missing)}"
         raise CheckpointError(f"{found}; it was not written by Text2Sign or is damaged. {OTHERS}")
