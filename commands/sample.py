@@ -22,6 +22,8 @@ SAMPLING_FLAGS = {
     "seed": "SEED", "fps": "FPS", "format": "CLIP_FORMAT", "scale": "CLIP_SCALE",
 }  # fmt: skip
 
+MAX_FAR = 10  # prompts that resemble no training caption, which are told
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """The command and its flags."""
@@ -79,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.output) if args.output else Path(config.SAMPLE_DIR) / config.EXPERIMENT_NAME / "samples"
     todo = make_queue(loaded, requests, folder, overwrite=args.overwrite, process=process, file=file)
     name = str(folder) if process.size == 1 else f"{folder}, process {process.rank + 1} of {process.size}"
+    if process.is_first:
+        _tell_far(loaded, prompts)
     for reason in todo.replaced:
         print(f"made again: {reason}", file=sys.stderr)
     try:
@@ -96,6 +100,15 @@ def run(args: argparse.Namespace) -> int:
     how = " without --overwrite" if args.overwrite else ""
     print(f"{name}: interrupted, {left}. Go on with the same command{how}.", file=sys.stderr)
     return 130
+
+
+def _tell_far(loaded: LoadedModel, prompts: list[str]) -> None:
+    """A line for each of the first prompts that resemble no training caption."""
+    far = [one for one in loaded.nearness(prompts, num=1) or [] if one.is_far]
+    for one in far[:MAX_FAR]:
+        print(f"note: {one}", file=sys.stderr)
+    if len(far) > MAX_FAR:
+        print(f"note: and {len(far) - MAX_FAR:,} more such prompts", file=sys.stderr)
 
 
 def _output_file(args: argparse.Namespace, *, num_clips: int) -> Path | None:
