@@ -11,14 +11,27 @@ import os
 import re
 import sys
 
-from commands import checkpoints, evaluate, fix_config, inspect_data, plan, prepare_data, reproduce, sample, train
+from commands import (
+    checkpoints,
+    evaluate,
+    export,
+    fix_config,
+    inspect_data,
+    plan,
+    prepare_data,
+    reproduce,
+    sample,
+    train,
+)
 from commands import show_config as settings
 from config import UserError
 from utils.processes import print_anything, speaks
 
 FLAG = re.compile(r"(?<=^--)[a-z][a-z-]*")  # --num-samples is taken for --num_samples
 # In the order of --help:
-COMMANDS = (plan, train, sample, reproduce, evaluate, inspect_data, prepare_data, settings, checkpoints, fix_config)
+COMMANDS = (
+    plan, train, sample, reproduce, evaluate, export, inspect_data, prepare_data, settings, checkpoints, fix_config,
+)  # fmt: skip
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
