@@ -21,6 +21,7 @@ from commands import (
     prepare_data,
     reproduce,
     sample,
+    serve,
     train,
 )
 from commands import show_config as settings
@@ -30,7 +31,8 @@ from utils.processes import print_anything, speaks
 FLAG = re.compile(r"(?<=^--)[a-z][a-z-]*")  # --num-samples is taken for --num_samples
 # In the order of --help:
 COMMANDS = (
-    plan, train, sample, reproduce, evaluate, export, inspect_data, prepare_data, settings, checkpoints, fix_config,
+    plan, train, sample, serve, reproduce, evaluate, export, inspect_data, prepare_data, settings, checkpoints,
+    fix_config,
 )  # fmt: skip
 
 

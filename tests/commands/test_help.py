@@ -12,7 +12,7 @@ from main import main, parse_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    "plan", "train", "sample", "reproduce", "evaluate", "export", "inspect-data", "prepare-data", "config",
+    "plan", "train", "sample", "serve", "reproduce", "evaluate", "export", "inspect-data", "prepare-data", "config",
     "checkpoints", "fix-config",
 )  # fmt: skip
 

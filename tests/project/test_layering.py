@@ -39,6 +39,7 @@ RANKS = {  # lowest first
     "methods.cost": 8,
     "methods.ledger": 8,
     "methods.sampling": 8,
+    "methods.serving": 9,
     "methods.evaluation": 9,
     "methods.training": 10,
     "methods.trainer": 11,
