@@ -21,6 +21,7 @@ from presets import PRESETS
 
 VERSION = "0.4.0"  # of Text2Sign; pyproject.toml says the same
 MAX_SIDE = 4096  # px, of a clip that is read or written
+PCA_SIDE = 8  # px, of the patches of AUTOENCODER=pca:K
 
 Count = Annotated[int, Limits(1)]  # at least one
 Whole = Annotated[int, Limits(0)]  # zero switches the feature off
@@ -66,6 +67,9 @@ class Config:
     UNET_LEVELS: Count = 4  # unet3d: resolutions
     NUM_FRAMES: Annotated[int, Limits(2)] = 16  # frames of a clip
     IMAGE_SIZE: Count = 64  # px, height and width
+    AUTOENCODER: str = ""  # "": the model works in pixels; else in latents: pca:K, hub name or folder of diffusers
+    LATENT_CHANNELS: Count = 4  # of a hub name's or folder's latents; pca:K has K
+    LATENT_FACTOR: Count = 8  # px, side of a cell of theirs; pca:K has 8
     TEXT_ENCODER: str = "distilbert-base-uncased"  # hub name, local folder, or package:NAME
     TEXT_MAX_LENGTH: Annotated[int, Limits(3, 512)] = 32  # tokens of a caption, longer ones are cut and said so
     TIMESTEPS: Annotated[int, Limits(2)] = 50  # steps of the training noise process
@@ -157,7 +161,7 @@ class Config:
                 f"INFERENCE_TIMESTEPS={self.INFERENCE_TIMESTEPS} is more than TIMESTEPS={self.TIMESTEPS}. "
                 "Lower the first or raise the second."
             )
-        _ = self.FRAME_RATE
+        _ = self.FRAME_RATE, self.LATENT
         if self.SAMPLER == "dpm++" and self.ETA > 0:
             raise ConfigError(
                 f"ETA={self.ETA:g} asks for noise, which SAMPLER=dpm++ never adds. Set ETA=0 or SAMPLER=ddim."
@@ -185,17 +189,30 @@ class Config:
             raise ConfigError(f"FRAME_SPACING={self.FRAME_SPACING!r}; wanted even, or frames per second such as 12.5.")
         return rate
 
+    @property
+    def LATENT(self) -> tuple[int, int] | None:
+        """(channels, px on a side of a cell) of the autoencoder; None where the model works in pixels."""
+        name, colon, number = self.AUTOENCODER.partition(":")
+        if name != "pca" or not colon:
+            return (self.LATENT_CHANNELS, self.LATENT_FACTOR) if self.AUTOENCODER.strip() else None
+        most = 3 * PCA_SIDE**2
+        if not (number.isdecimal() and 1 <= int(number) <= most):
+            raise ConfigError(f"AUTOENCODER={self.AUTOENCODER!r}; wanted pca:K with K from 1 to {most}.")
+        return int(number), PCA_SIDE
+
     def _units(self) -> list[tuple[str, int, str]]:
         """(setting, what it must be a multiple of, why) for the chosen architecture."""
+        cell = self.LATENT[1] if self.LATENT else 1
         patch, coarsest = int(self.TINYFUSION_VARIANT.split("/")[1]), self.UNET_PATCH_SIZE * 2 ** (self.UNET_LEVELS - 1)
         head = "the width of an attention head"
+        sides = f" of {cell} px, the cells of AUTOENCODER={self.AUTOENCODER}" if self.LATENT else ""
         units = [  # a setting whose readers mind it, then the unit
-            ("TINYFUSION_VARIANT", "IMAGE_SIZE", patch, "px, the side of a patch of TINYFUSION_VARIANT"),
+            ("TINYFUSION_VARIANT", "IMAGE_SIZE", patch * cell, f"px, the side of a patch of TINYFUSION_VARIANT{sides}"),
             ("TINYFUSION_ADAPTER_WIDTH", "TINYFUSION_ADAPTER_WIDTH", 32, head),
-            ("TUBELET_SIZE", "IMAGE_SIZE", self.TUBELET_SIZE, "the TUBELET_SIZE"),
+            ("TUBELET_SIZE", "IMAGE_SIZE", self.TUBELET_SIZE * cell, f"the TUBELET_SIZE{sides}"),
             ("TUBELET_FRAMES", "NUM_FRAMES", self.TUBELET_FRAMES, "the TUBELET_FRAMES"),
             ("TRANSFORMER_WIDTH", "TRANSFORMER_WIDTH", 64, head),
-            ("UNET_LEVELS", "IMAGE_SIZE", coarsest, "px at the coarsest of UNET_LEVELS resolutions"),
+            ("UNET_LEVELS", "IMAGE_SIZE", coarsest * cell, f"px at the coarsest of UNET_LEVELS resolutions{sides}"),
             ("UNET_WIDTH", "UNET_WIDTH", 32, head),
         ]
         keys = model_keys(self.MODEL_ARCHITECTURE)
@@ -215,7 +232,13 @@ class Config:
 
     @property
     def INPUT_SHAPE(self) -> tuple[int, int, int, int]:
-        """(channels, frames, height, width) of a clip; derived, so it cannot disagree."""
+        """(channels, frames, height, width) of the backbone's input, pixels or latents; derived, so none disagrees."""
+        channels, cell = self.LATENT or (3, 1)
+        return (channels, self.NUM_FRAMES, self.IMAGE_SIZE // cell, self.IMAGE_SIZE // cell)
+
+    @property
+    def CLIP_SHAPE(self) -> tuple[int, int, int, int]:
+        """(3, frames, height, width) of a clip in pixels."""
         return (3, self.NUM_FRAMES, self.IMAGE_SIZE, self.IMAGE_SIZE)
 
     def to_dict(self) -> dict[str, Any]:

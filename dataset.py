@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -121,19 +122,26 @@ class TextToSignDataset:
         """At which these clips, as they are trained on, show what happened as fast as it did: the median of them."""
         return self._rate or median(self._num_frames / self.facts[index].seconds for index in indices)
 
-    def statistics(self, indices: list[int]) -> tuple[Tensor, float]:
-        """Per-pixel mean over clips and frames (3, 1, H, W) float32, and the deviation of all pixels around it."""
-        first = self.frames(indices[0])
-        total = torch.zeros(3, 1, *first.shape[1:3], dtype=torch.float64)
-        squares = 0.0
-        size = max(1, STATISTICS_VALUES // first.size)
-        parts = [indices[start : start + size] for start in range(0, len(indices), size)]
+    def batches(self, indices: list[int]) -> list[list[int]]:
+        """The indices, so many together that their clips need little memory at a time."""
+        size = max(1, STATISTICS_VALUES // self.frames(indices[0]).size)
+        return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+    def statistics(
+        self, indices: list[int], *, encode: Callable[[Tensor], Tensor] = lambda video: video
+    ) -> tuple[Tensor, float]:
+        """Mean over clips and frames at every place (C, 1, H, W) float32, and the deviation of all values around it.
+
+        Of pixels, or of what ``encode`` makes of ``videos``, (B, C, F, H, W).
+        """
+        total: Tensor | float = 0.0
+        squares, parts = 0.0, self.batches(indices)
         for part in parts:
-            for clip_mean in self.videos(part).double().mean(2, keepdim=True):
-                total += clip_mean
+            for clip_mean in encode(self.videos(part)).double().mean(2, keepdim=True):
+                total = total + clip_mean
         mean = total / len(indices)
         for part in parts:
-            for clip_square in self.videos(part).double().sub_(mean).square_().mean((1, 2, 3, 4)).tolist():
+            for clip_square in (encode(self.videos(part)).double() - mean).square_().mean((1, 2, 3, 4)).tolist():
                 squares += clip_square
         return mean.float(), (squares / len(indices)) ** 0.5
 

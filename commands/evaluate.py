@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     blind = load_model(Path(args.blind), same, batch_size=loaded.batch_size) if args.blind else None
     if blind and not blind.config.SHUFFLE_CAPTIONS:
         raise ConfigError(f"--blind {args.blind} was trained with its captions; wanted SHUFFLE_CAPTIONS=True.")
-    if blind and blind.config.INPUT_SHAPE != config.INPUT_SHAPE:
-        found, wanted = blind.config.INPUT_SHAPE, config.INPUT_SHAPE
+    if blind and blind.config.CLIP_SHAPE != config.CLIP_SHAPE:
+        found, wanted = blind.config.CLIP_SHAPE, config.CLIP_SHAPE
         raise ConfigError(f"--blind {args.blind} makes clips of {found}; wanted {wanted}, as the model has.")
     data = load_dataset(config, verify=args.verify)
     tell(loaded)

@@ -35,11 +35,12 @@ def from_tubelets(flat: Tensor, *, shape: tuple[int, ...]) -> Tensor:
 class ResidualFilter(nn.Module):
     """The covariance of the residual, and the estimate that follows from it. Before anything is met: D itself."""
 
-    def __init__(self, clip_shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, clip_shape: tuple[int, int, int, int], *, side: int = PATCH) -> None:
+        """``side`` of a tubelet, where the clip's sides are multiples of it; else 1."""
         super().__init__()
         c, f, h, w = clip_shape
         self.clip_shape = clip_shape
-        self.side = PATCH if h % PATCH == 0 and w % PATCH == 0 else 1
+        self.side = side if h % side == 0 and w % side == 0 else 1
         size = c * f * self.side**2
         self.register_buffer("covariance", torch.zeros(size, size))
         self.register_buffer("num_clips", torch.zeros(()))

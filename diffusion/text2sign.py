@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from config import Config
 from diffusion.motion_weight import motion_weights
-from diffusion.residual import ResidualFilter
+from diffusion.residual import PATCH, ResidualFilter
 from models.architecture import Architecture
 from models.architectures import dit3d, tinyfusion, unet3d, vit3d, vivit
+from models.autoencoders.build import build_autoencoder
+from models.autoencoders.contract import Autoencoder
 from models.text_features import TextFeatures, TextStandardiser
 from schedulers.noise_schedulers import NoiseSchedule
 from schedulers.samplers import SAMPLERS, Step
@@ -94,12 +96,15 @@ class Text2Sign(nn.Module):
         standardise_clips: bool,
         standardise_text: bool,
         min_snr_gamma: float | None = None,
+        autoencoder: Autoencoder | None = None,
     ) -> None:
+        """``clip_shape`` (C, F, H, W) of what noise is added to: pixels, or latents of the ``autoencoder``."""
         super().__init__()
         self.backbone = backbone
         self.schedule = schedule
         self.prediction_type = prediction_type
-        self.clip_shape = clip_shape  # (C, F, H, W)
+        self.clip_shape = clip_shape
+        self.autoencoder = autoencoder
         self.standardise_clips = standardise_clips
         self.min_snr_gamma = min_snr_gamma
         self.autocast_dtype: torch.dtype | None = None
@@ -108,22 +113,29 @@ class Text2Sign(nn.Module):
         self.register_buffer("clip_mean", torch.zeros(c, 1, h, w))
         self.register_buffer("clip_std", torch.ones(()))
         # The other predictions hold x_t in what they stand for.
-        self.residual = ResidualFilter(clip_shape) if prediction_type == "sample" else None
+        side = PATCH if autoencoder is None else 1  # a cell is a square of pixels already
+        self.residual = ResidualFilter(clip_shape, side=side) if prediction_type == "sample" else None
 
     @torch.no_grad()
     def fit_clip_statistics(self, mean: Tensor, std: float) -> None:
-        """Per-pixel mean (C, 1, H, W) and the one deviation around it, of the training clips in [-1, 1]."""
+        """Mean (C, 1, H, W) at every place and the one deviation around it, of the training clips as ``encode`` has
+        them."""
         if self.standardise_clips:
             self.clip_mean.copy_(mean)
             self.clip_std.fill_(max(std, 1e-3))
 
+    def encode(self, video: Tensor) -> Tensor:
+        """Clips (B, 3, F, H, W) in [-1, 1] -> the autoencoder's latents of them; as they are where there is none."""
+        return video if self.autoencoder is None else self.autoencoder.encode(video)
+
     def standardise(self, video: Tensor) -> Tensor:
-        """Clips in [-1, 1] -> the space that noise is added in. (B, C, F, H, W) both."""
-        return (video - self.clip_mean) / self.clip_std
+        """Clips (B, 3, F, H, W) in [-1, 1] -> the space that noise is added in, (B, *clip_shape)."""
+        return (self.encode(video) - self.clip_mean) / self.clip_std
 
     def unstandardise(self, x_0: Tensor) -> Tensor:
-        """The inverse of ``standardise``."""
-        return x_0 * self.clip_std + self.clip_mean
+        """The inverse of ``standardise``, as far as the autoencoder has one."""
+        clip = x_0 * self.clip_std + self.clip_mean
+        return clip if self.autoencoder is None else self.autoencoder.decode(clip)
 
     def predict(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
         """The backbone's raw output in float32; the only place under autocast. ``text`` is standardised already."""
@@ -132,7 +144,7 @@ class Text2Sign(nn.Module):
         return prediction.float()
 
     def noise_and_predict(self, video: Tensor, text: TextFeatures, eps: Tensor, t: Tensor) -> tuple[Tensor, ...]:
-        """(x_0, x_t, prediction) of clips in [-1, 1], (B, C, F, H, W) each. ``text`` is standardised already."""
+        """(x_0, x_t, prediction) of clips in [-1, 1], (B, *clip_shape) each. ``text`` is standardised already."""
         x_0 = self.standardise(video)
         x_t = self.schedule.add_noise(x_0, eps, t)
         return x_0, x_t, self.predict(x_t, t, text)
@@ -159,7 +171,7 @@ class Text2Sign(nn.Module):
     ) -> Tensor:
         """Loss of each clip, (B,) float32: the mean squared error of the prediction, weighted by timestep.
 
-        ``video`` (B, C, F, H, W) in [-1, 1], ``text`` raw encoder features of B rows. Moving pixels weigh
+        ``video`` (B, 3, F, H, W) in [-1, 1], ``text`` raw encoder features of B rows. Moving pixels weigh
         1 + ``motion_weight`` times as much as others (``motion_weights``). Residuals of clips that do not count, which
         a process computes to keep in step with others, are not met.
         """
@@ -167,7 +179,8 @@ class Text2Sign(nn.Module):
         target = self.schedule.target(x_0, noise.eps, noise.t, prediction_type=self.prediction_type)
         squares = (prediction - target).square()
         if motion_weight:
-            squares = squares * motion_weights(video, motion_weight)
+            cell = video.shape[3] // squares.shape[3]
+            squares = squares * motion_weights(video, motion_weight, cell=cell)
         loss = squares.flatten(1).mean(1)
         if self.residual is not None and self.training and torch.is_grad_enabled():
             self.residual.meet(target - prediction.detach(), self.schedule.snr(noise.t) * counts)
@@ -186,7 +199,7 @@ class Text2Sign(nn.Module):
         """The guided, clipped estimate of the clean clip. ``text`` is standardised already.
 
         Guidance 0 and 1 need one forward, others two. Clipping is to [-1, 1] in pixels: near the noisy end an epsilon
-        error is multiplied by 1 / sqrt(alphas_cumprod), about 1,015 for cosine at T = 50.
+        error is multiplied by 1 / sqrt(alphas_cumprod), about 1,015 for cosine at T = 50. Latents have no such range.
         """
         everywhere = torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)
         if guidance_scale == 1.0:
@@ -199,7 +212,7 @@ class Text2Sign(nn.Module):
             prediction = guide(uncond, cond, guidance_scale=guidance_scale)
         x_0 = self.schedule.to_x_0(prediction, x_t, t, prediction_type=self.prediction_type)
         x_0 = x_0.masked_fill(x_0.isinf(), math.nan)  # clipped, it would be a plausible black or white
-        return self.standardise(self.unstandardise(x_0).clamp(-1.0, 1.0))
+        return x_0 if self.autoencoder else self.standardise(self.unstandardise(x_0).clamp(-1.0, 1.0))
 
     @torch.no_grad()
     def sample(
@@ -215,7 +228,7 @@ class Text2Sign(nn.Module):
         guidance_high: float = 1.0,
         on_step: Callable[[], object] = lambda: None,
     ) -> Tensor:
-        """Clips (B, C, F, H, W) float32 in [-1, 1] for raw ``text`` features of B rows.
+        """Clips (B, 3, F, H, W) float32 in [-1, 1] for raw ``text`` features of B rows.
 
         Each clip's noise comes from its own CPU generator in ``draws``, so that its batch and device cannot change it.
         ``sampler`` is a key of ``SAMPLERS``. ``ddim`` with ``eta = 0`` is deterministic, with ``eta = 1`` it has the
@@ -265,4 +278,5 @@ def create_text2sign(config: Config, encoder: HasWidth) -> Text2Sign:
         standardise_clips=config.STANDARDISE_CLIPS,
         standardise_text=config.STANDARDISE_TEXT,
         min_snr_gamma=config.MIN_SNR_GAMMA if config.LOSS_WEIGHTING == "min_snr" else None,
+        autoencoder=build_autoencoder(config),
     )

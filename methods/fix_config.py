@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from config import Config, ConfigError, from_dict, model_keys
+from config import PCA_SIDE, Config, ConfigError, from_dict, model_keys
 from diffusion.text2sign import ARCHITECTURES
 from models.architecture import Shapes, Values
 from schedulers.noise_schedulers import NoiseSchedule
@@ -93,7 +93,11 @@ def _statistics(tensors: Mapping[str, Tensor]) -> Values:
             ("STANDARDISE_TEXT", "text.pooled_mean", "text.pooled_std"),
         )
     }
-    return {"IMAGE_SIZE": tensors["clip_mean"].shape[-1], **fitted}
+    channels, *_, side = tensors["clip_mean"].shape
+    unread = {"LATENT_CHANNELS": Config.LATENT_CHANNELS, "LATENT_FACTOR": Config.LATENT_FACTOR}  # of other autoencoders
+    if "autoencoder.components" in tensors:
+        return {"IMAGE_SIZE": side * PCA_SIDE, "AUTOENCODER": f"pca:{channels}", **unread, **fitted}
+    return {"IMAGE_SIZE": side, "AUTOENCODER": "", **unread, **fitted}
 
 
 # ---- The literals of config.py -----------------------------------------------------------------------------------

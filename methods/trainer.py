@@ -33,7 +33,7 @@ from methods.training.report import Report
 from methods.training.resume import print_data, print_doubles, read_state, same_caption
 from methods.training.start_report import Run
 from methods.training.step import Piece, StepResult, TrainingStep
-from methods.training.warm_start import TrainingError, begin, freeze_backbone
+from methods.training.warm_start import TrainingError, autoencoder_on_new_clips, begin, freeze_backbone
 from models.text_encoder import TextEncoder
 from schedulers.training_schedules import ema_decay, learning_rate, motion_weight
 from utils import runtime
@@ -332,6 +332,8 @@ class Trainer:
         if not checkpoint.same_clips(before, now):
             found = " -> ".join(f"{part['num_clips']} clips ({part['digest']})" for part in (before, now))
             print(f"changed: training data {found}", file=sys.stderr)
+            if told := autoencoder_on_new_clips(self.model, self.data, self.training, self.config):
+                print(f"note: {told}", file=sys.stderr)
         self.step = self._saved_step = content["step"]
         self.skipped_steps = content["skipped_steps"]
 

@@ -58,7 +58,7 @@ def denoising(loaded: LoadedModel, data: TextToSignDataset, indices: list[int]) 
     model, rows = loaded.model, indices[:PROBED]
     linear = LinearEstimate(model, data, indices)
     unit = linear.error(0.0)
-    baseline = float(((data.videos(rows) - linear.mean) / model.clip_std.cpu()).square().mean())
+    baseline = float(linear.around_mean(rows).square().mean())
     found = measure_levels(model, loaded.encoder, data, rows, seed=loaded.config.SEED, batch_size=loaded.batch_size)
     return {
         level.t: Denoising(

@@ -121,24 +121,31 @@ def _level(t: int, model: Text2Sign, moments: Tensor) -> Level:
 class LinearEstimate:
     """The best estimate of a clip that is linear in each tubelet of its noisy version, fitted to training clips.
 
-    A tubelet is PATCH x PATCH px over all frames, alike everywhere in the picture; around the ``mean`` clip it is a
-    vector of D numbers with covariance C, eigenvalues lambda_k. The Wiener estimate of x_0 from x_t = alpha x_0 +
-    sigma eps is mean + alpha C (alpha^2 C + sigma^2)^-1 (x_t - alpha mean), and its mean squared error
-    (1 / D) sum lambda_k / (1 + SNR lambda_k) (Wiener 1949): at most that of the mean clip and of doing nothing.
+    A tubelet is PATCH x PATCH px, or a latent cell, over all frames, alike everywhere in the picture; around the
+    ``mean`` clip it is a vector of D numbers with covariance C, eigenvalues lambda_k. The Wiener estimate of x_0 from
+    x_t = alpha x_0 + sigma eps is mean + alpha C (alpha^2 C + sigma^2)^-1 (x_t - alpha mean), and its mean squared
+    error (1 / D) sum lambda_k / (1 + SNR lambda_k) (Wiener 1949): at most that of the mean clip and of doing nothing.
     It knows how clips look in general; the caption, which it does not know, is what a network can add.
     """
 
     def __init__(self, model: Text2Sign, data: TextToSignDataset, rows: list[int]) -> None:
         """Fit to at most FITTED of the clips ``rows``."""
         rows = rows[:: -(-len(rows) // FITTED)]
-        self.mean = data.statistics(rows)[0]  # (3, 1, H, W), in [-1, 1]
-        std = float(model.clip_std)
+        self._model, self._data = model, data
+        self.mean = data.statistics(rows, encode=self._encode)[0]  # (C, 1, H, W)
+        side = min(PATCH, *self.mean.shape[2:]) if model.autoencoder is None else 1
         moments, number = 0.0, 0
         for row in rows:
-            clip = (data.videos([row]) - self.mean) / std
-            flat = tubelets(clip, side=min(PATCH, *clip.shape[3:])).flatten(0, 1)
+            flat = tubelets(self.around_mean([row]), side=side).flatten(0, 1)
             moments, number = moments + (flat.T @ flat).double(), number + len(flat)
         self._spectrum = torch.linalg.eigvalsh(moments / number).clamp(min=0)  # (D,) float64
+
+    def _encode(self, video: Tensor) -> Tensor:
+        return self._model.encode(video.to(self._model.clip_mean.device)).cpu()
+
+    def around_mean(self, rows: list[int]) -> Tensor:
+        """Clips less the ``mean``, (B, C, F, H, W), in the units of the space that noise is added in."""
+        return (self._encode(self._data.videos(rows)) - self.mean) / float(self._model.clip_std)
 
     def error(self, snr: float) -> float:
         """Mean squared error at a signal-to-noise ratio; at 0 that of the mean clip."""

@@ -197,10 +197,10 @@ def _caption_errors(
     for t in levels:
         if len(rows) == FIRST_LEVELS and len({int(row.argmin()) for row in rows}) == 1:
             break
-        eps, parts = torch.randn(video.shape, generator=draw).to(device), []
+        eps, parts = torch.randn(1, *model.clip_shape, generator=draw).to(device), []
         for text in texts:
-            shape = (len(text.pooled), *video.shape[1:])
-            now = torch.full(shape[:1], t, device=device)
-            parts.append(model.denoising_error(video.expand(shape), text, eps.expand(shape), now).cpu())
+            now = torch.full((len(text.pooled),), t, device=device)
+            clips, noise = (part.expand(len(now), -1, -1, -1, -1) for part in (video, eps))
+            parts.append(model.denoising_error(clips, text, noise, now).cpu())
         rows.append(torch.cat(parts))
     return torch.stack(rows)

@@ -144,6 +144,6 @@ def _host(
         "averaged weights (EMA)": training.host_average,
         "text encoder": encoder.num_bytes if encoder else 0,
         "captions' text features": memory_bytes(num_clips, num_tokens=sizes["num_tokens"], width=sizes["text_width"]),
-        "training clips, 8 bits": num_clips * math.prod(config.INPUT_SHAPE),
+        "training clips, 8 bits": num_clips * math.prod(config.CLIP_SHAPE),
     }
     return {name: size for name, size in parts.items() if size}

@@ -69,7 +69,7 @@ class TrainingTensors:
         )
         for start in range(0, num_clips, config.BATCH_SIZE):
             enter(FORWARD)
-            video = torch.zeros(config.BATCH_SIZE, *config.INPUT_SHAPE, device=device)
+            video = torch.zeros(config.BATCH_SIZE, *config.CLIP_SHAPE, device=device)
             part = noise[start : start + config.BATCH_SIZE].to(device)
             text = TextFeatures.blank(config.BATCH_SIZE, self.num_tokens, self.model.text.width, device)
             yield Piece(video, text, part, num_clips=num_clips, motion_weight=config.MOTION_WEIGHT)

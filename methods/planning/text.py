@@ -22,7 +22,7 @@ def _head(plan: Plan) -> list[str]:
     config, training = plan.config, plan.training
     frozen = training.num_parameters - training.num_trainable
     trained = f", {training.num_trainable / 1e6:,.1f} M of them trained" if frozen else ""
-    c, f, h, w = config.INPUT_SHAPE
+    _, f, h, w = config.CLIP_SHAPE
     longest = f"captions of at most {config.TEXT_MAX_LENGTH} tokens"
     accumulated = config.GRADIENT_ACCUMULATION_STEPS
     times = f" x {accumulated} accumulated" if accumulated > 1 else ""

@@ -108,7 +108,7 @@ def to_do(loaded: LoadedModel, path: Path, wanted: Provenance, *, overwrite: boo
         ours, theirs = getattr(wanted, name), getattr(found, name)
         if ours != theirs:
             return f"{path} is another clip: {name} {shown(theirs, 16)}, wanted {shown(ours, 16)}."
-    _, num_frames, *sides = loaded.config.INPUT_SHAPE
+    _, num_frames, *sides = loaded.config.CLIP_SHAPE
     sides = [side * wanted.scale for side in sides]
     size = (num_frames, *(side + side % 2 if form == "mp4" else side for side in sides), 3)
     return None if shape == size else f"{path} has frames of shape {shape}; wanted {size}."

@@ -60,7 +60,7 @@ class Example:
 
     def noise(self, model: Text2Sign, step: int) -> TrainingNoise:
         """What training would draw at ``step``, but for the caption, which is never dropped."""
-        shape, num_steps = tuple(self.video.shape[1:]), model.schedule.num_steps
+        shape, num_steps = model.clip_shape, model.schedule.num_steps
         noise = training_noise(self.seed, step, num_clips=1, shape=shape, num_steps=num_steps, caption_dropout=0.0)
         return noise.to(self.video.device)
 
@@ -231,7 +231,7 @@ def check_motion(model: Text2Sign, example: Example, weight: float) -> float:
     (gradient,) = torch.autograd.grad(loss, predictions)
     target = model.schedule.target(model.standardise(video), noise.eps, noise.t, prediction_type=model.prediction_type)
     error = (predictions[0].detach().float() - target).abs()
-    moves = moving(video).expand_as(error).bool()
+    moves = moving(video, cell=video.shape[3] // error.shape[3]).expand_as(error).bool()
     counted = [float(gradient.float().abs()[where].sum() / error[where].sum()) for where in (moves, ~moves)]
     if not math.isclose(counted[0], (1 + weight) * counted[1], rel_tol=0.05):
         raise CheckError(

@@ -70,5 +70,11 @@ def _cells(model: Text2Sign, x_t: Tensor, x_0: Tensor, x_0_hat: Tensor, eps: Ten
     A value that is no number is drawn black, so that a picture cannot stop a run; the errors logged beside it are NaN.
     """
     middle = slice(x_t.shape[1] // 2, x_t.shape[1] // 2 + 1)
-    clips = [model.unstandardise(part) for part in (x_t, x_0_hat, x_0)] + [eps_hat / NOISE_RANGE, eps / NOISE_RANGE]
-    return [to_uint8(clip[:, middle].nan_to_num(-1.0, 1.0, -1.0)) for clip in clips]
+    clips = [model.unstandardise(part[None, :, middle])[0] for part in (x_t, x_0_hat, x_0)]
+    clips += [_as_colours(part[:, middle]) / NOISE_RANGE for part in (eps_hat, eps)]
+    return [to_uint8(clip.nan_to_num(-1.0, 1.0, -1.0)) for clip in clips]
+
+
+def _as_colours(noise: Tensor) -> Tensor:
+    """(C, F, H, W) -> (3, F, H, W): the first three channels, or fewer again and again."""
+    return noise[[channel % len(noise) for channel in range(3)]]

@@ -8,6 +8,7 @@ final layer's own modulation, which decides what of the result counts at which t
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from diffusion.text2sign import Text2Sign
 from external.TinyFusion.weights import LoadReport, load_published, read_published
 from methods.sampling.loading import check_encoder, load_weights
 from models.architectures.tinyfusion import TinyFusionVideo
+from models.autoencoders.pca import PatchComponents
 from models.text_encoder import TextEncoder
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints import folder
@@ -24,6 +26,7 @@ from utils.checkpoints import folder
 TEXT_AMPLITUDE = 0.5
 """Of the text beside published weights, which have never met it: at 1 it drowns what they know of the timestep, at 0
 they begin as published and learn the text last. ``benchmarks/warm_start.py`` compares."""
+FITTED = 256  # clips that an autoencoder learns from, at most
 
 
 PUBLISHED_LICENCE = "cc-by-nc-4.0"  # pretrained/README.md; it follows whatever began from these weights
@@ -49,7 +52,8 @@ def begin(
     if init is not None:
         return load_init(model, config, encoder, init)
     words = initialise_backbone(model, config)
-    fit_statistics(model, data, training, encoder)
+    if told := fit_statistics(model, data, training, encoder):
+        words += f"\nautoencoder: {told}"
     if why_from_scratch(config) is not None:
         return words, {"weights": "scratch"}
     return words, {"weights": "published", "of": Path(config.TINYFUSION_CHECKPOINT).name, "licence": PUBLISHED_LICENCE}
@@ -123,11 +127,32 @@ def _load(model: Text2Sign, config: Config) -> LoadReport:
     return replace(report, newly_initialised=(*report.newly_initialised, *around))
 
 
-def fit_statistics(model: Text2Sign, data: TextToSignDataset, training: list[int], encoder: TextEncoder) -> None:
-    """Clip and text statistics from the clips ``training`` alone, where the model standardises."""
+def fit_statistics(model: Text2Sign, data: TextToSignDataset, training: list[int], encoder: TextEncoder) -> str:
+    """Autoencoder, clip and text statistics from the clips ``training`` alone, as far as the model fits them.
+
+    Returns what there is to tell of it.
+    """
+    told = ""
+    if model.autoencoder is not None:
+        some = training[:: -(-len(training) // FITTED)]
+        told = model.autoencoder.fit(data.videos(part) for part in data.batches(some))
     if model.standardise_clips:
-        model.fit_clip_statistics(*data.statistics(training))
+        model.fit_clip_statistics(*data.statistics(training, encode=model.encode))
     model.text.fit(encoder.batches(sorted({data.texts[i] for i in training})))
+    return told
+
+
+def autoencoder_on_new_clips(model: Text2Sign, data: TextToSignDataset, training: list[int], config: Config) -> str:
+    """What an autoencoder that was fitted to other clips loses of those ``training``; empty where none was fitted."""
+    if not isinstance(model.autoencoder, PatchComponents):
+        return ""
+    some, errors = training[:: -(-len(training) // FITTED)], 0.0
+    device = model.clip_mean.device
+    for part in data.batches(some):
+        video = data.videos(part).to(device)
+        errors += float((model.autoencoder.decode(model.autoencoder.encode(video)) - video).square().mean()) * len(part)
+    decibels = 10 * math.log10(4 / max(errors / len(some), 1e-12))
+    return f"{config.AUTOENCODER} was fitted to other clips and is kept; of these it gives back {decibels:.1f} dB PSNR"
 
 
 def freeze_backbone(model: Text2Sign, *, frozen: bool) -> None:

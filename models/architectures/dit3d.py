@@ -33,7 +33,7 @@ class DiT3D(nn.Module):
         self.output = TubeletOutput(shape)
 
     def forward(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
-        """x_t (B, 3, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""
+        """x_t (B, C, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""
         c, tokens = self.conditioning(t, text)  # (B, D), (B, L, D)
         x = self.embedding(x_t)  # (B, F' N, D)
         for block, attention in zip(self.blocks, self.text_attention, strict=True):

@@ -59,7 +59,7 @@ class TinyFusionVideo(nn.Module):
         self.register_buffer("timesteps", timesteps, persistent=False)
 
     def forward(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
-        """x_t (B, 3, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""
+        """x_t (B, C, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""
         pooled, tokens = self.text(text)  # (B, D), (B, L, R)
         c = self.dit.t_embedder(self.timesteps[t]) + pooled  # (B, D)
         x = self._embed(x_t)  # (B, F, N, D)
@@ -84,17 +84,18 @@ class TinyFusionVideo(nn.Module):
 
     def _to_pixels(self, x: Tensor, modulation: Tensor) -> Tensor:
         per_frame = modulation.repeat_interleave(x.shape[1], dim=0)  # (B * F, 2, D)
-        frames = self.dit.unpatchify(self.dit.final_layer(x.flatten(0, 1), per_frame))  # (B * F, 3, H, W)
+        frames = self.dit.unpatchify(self.dit.final_layer(x.flatten(0, 1), per_frame))  # (B * F, C, H, W)
         return batch_to_frames(frames, x.shape[1])
 
 
 def build_tinyfusion(config: Config, *, text_width: int, alphas_cumprod: Tensor) -> TinyFusionVideo:
     """The backbone that the config names, freshly initialised. ``alphas_cumprod`` (T,) of the noise schedule."""
     shape = parse_variant(config.TINYFUSION_VARIANT)
+    channels, _, side, _ = config.INPUT_SHAPE
     dit = DiT(
-        input_size=config.IMAGE_SIZE,
+        input_size=side,
         patch_size=shape.patch_size,
-        in_channels=3,
+        in_channels=channels,
         hidden_size=shape.hidden_size,
         depth=shape.depth,
         num_heads=shape.num_heads,

@@ -136,7 +136,7 @@ class UNet3D(nn.Module):
         zero(self.to_pixels)
 
     def forward(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
-        """x_t (B, 3, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""
+        """x_t (B, C, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""
         c, tokens = self.conditioning(t, text)  # (B, K), (B, L, K)
 
         def run(stage: Stage, x: Tensor) -> Tensor:
@@ -155,8 +155,8 @@ class UNet3D(nn.Module):
             x = grow(x)
             for stage in stages:
                 x = run(stage, torch.cat([x, skips.pop()], dim=1))
-        pixels = self.to_pixels(functional.silu(self.norm(x)))  # (B, 3 * patch_size^2, F, ...)
-        frames = functional.pixel_shuffle(frames_to_batch(pixels), self.patch_size)  # (B F, 3, H, W)
+        pixels = self.to_pixels(functional.silu(self.norm(x)))  # (B, C * patch_size^2, F, ...)
+        frames = functional.pixel_shuffle(frames_to_batch(pixels), self.patch_size)  # (B F, C, H, W)
         return batch_to_frames(frames, x_t.shape[2])
 
 

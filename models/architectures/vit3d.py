@@ -50,7 +50,7 @@ class ViT3D(nn.Module):
         zero(self.to_pixels)
 
     def forward(self, x_t: Tensor, t: Tensor, text: TextFeatures) -> Tensor:
-        """x_t (B, 3, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""
+        """x_t (B, C, F, H, W) float, t (B,) int64, text of B rows -> the prediction, shaped like x_t."""
         c, tokens = self.conditioning(t, text)  # (B, D), (B, L, D)
         x = torch.cat([c.unsqueeze(1), tokens, self.embedding(x_t)], dim=1)  # (B, S, D), S = 1 + L + F' N
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)

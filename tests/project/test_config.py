@@ -81,7 +81,7 @@ def test_the_input_shape_follows_frames_and_size() -> None:
 
 
 def test_model_keys_are_the_settings_of_their_group() -> None:
-    assert len(MODEL_KEYS) == 20 and {"TINYFUSION_VARIANT", "NUM_FRAMES", "NOISE_SHIFT"} < set(MODEL_KEYS)
+    assert len(MODEL_KEYS) == 23 and {"TINYFUSION_VARIANT", "NUM_FRAMES", "NOISE_SHIFT"} < set(MODEL_KEYS)
     assert "DISTRIBUTED" not in MODEL_KEYS and "TINYFUSION_FRAME_CHUNK_SIZE" not in MODEL_KEYS
 
 
