@@ -78,6 +78,11 @@ def moving(part: Part) -> dict[str, object]:
     return {"motion": measure_motion(part.generated, part.captions, part.real, part.texts)}
 
 
+def decoded(part: Part) -> dict[str, object]:
+    """What do real clips lose on their way through the autoencoder, which generated ones cannot do without?"""
+    return {"autoencoder": measure_motion(part.decoded, part.texts, part.real, part.texts) if part.decoded else None}
+
+
 def varied(part: Part) -> dict[str, object]:
     """Where a caption has several real clips: do generated ones differ as much, and cover them?"""
     judge = part.judgement.judge
@@ -93,7 +98,9 @@ def handed(part: Part) -> dict[str, object]:
     if not pose.is_installed():
         return {"hands": None, "hands_order": None}
     made = part.generated[:num], part.captions[:num]
-    found = measure_hands(*made, part.real, part.texts, ladders=part.ladders, find=pose.find_hands)
+    found = measure_hands(
+        *made, part.real, part.texts, ladders=part.ladders, find=pose.find_hands, decoded=part.decoded
+    )
     return {"hands": found, "hands_order": order_of_hands(found) if found else None}
 
 
@@ -103,7 +110,7 @@ def ordered(part: Part) -> dict[str, object]:
 
 
 MEASURES: tuple[Callable[[Part], dict[str, object]], ...] = (
-    ranked, retrieved, recognised, told_apart, moving, varied, handed, ordered
+    ranked, retrieved, recognised, told_apart, moving, decoded, varied, handed, ordered
 )  # fmt: skip
 """Part -> entries of its report, plain JSON types."""
 

@@ -61,15 +61,21 @@ FIGURES = (
     ("variety: precision", "variety.precision"),
     ("variety: recall", "variety.recall"),
 )  # name, way
+CEILING = (  # of a model in latents
+    ("moving pixels of real clips, encoded and decoded, dB PSNR", "autoencoder.moving_psnr"),
+    ("motion explained by these, mean of clips", "autoencoder.explained"),
+    ("motion explained by these, worst clip", "autoencoder.explained_worst"),
+)
 
 HAND_HEADER = ("hands", "found", "PCK 0.2", "distance", "nDTW", "of frames")
 HAND_KEYS = ("found", "pck", "distance", "ndtw", "num_frames")
 STEP_NAMES = {
-    "generated": "generated clips", "real_again": "another real clip of the caption", "real": "real clips themselves",
+    "generated": "generated clips", "real_again": "another real clip of the caption",
+    "decoded": "real, encoded and decoded", "real": "real clips themselves",
     "light_blur": "real, blurred by 0.5 px", "heavy_blur": "real, blurred by 1 px", "frozen": "real, frozen",
     "another_sign": "another sign", "noise": "noise",
 }  # fmt: skip
-STEPS = tuple(STEP_NAMES)[2:]  # each worse than the one before
+STEPS = tuple(STEP_NAMES)[3:]  # each worse than the one before
 ORDER_HEADER = ("does the measure fall?", *("real blur.5 blur1 frozen other noise".split()), "tau")
 ORDER_NAMES = {
     "psnr": "whole picture, dB PSNR", "ssim": "whole picture, SSIM", "moving_psnr": "moving pixels, dB PSNR",
@@ -121,7 +127,8 @@ def score_cells(score: Report | None) -> list[str]:
 
 def figure_rows(part: Report) -> list[tuple[str, str]]:
     """(name, number) of every figure of a part."""
-    return [(name, number(look(part, way))) for name, way in FIGURES]
+    rows = (*FIGURES, *CEILING) if part.get("autoencoder") else FIGURES
+    return [(name, number(look(part, way))) for name, way in rows]
 
 
 def hand_rows(part: Report) -> list[list[str]]:
@@ -130,7 +137,7 @@ def hand_rows(part: Report) -> list[list[str]]:
     return [
         [name, *(number(look(found, f"{step}.{key}")) for key in HAND_KEYS)]
         for step, name in STEP_NAMES.items()
-        if found
+        if found and (step != "decoded" or step in found)
     ]
 
 

@@ -44,6 +44,11 @@ class Part:
         """(F, H, W, 3) uint8 each, as all clips."""
         return [self.data.frames(row) for row in self.rows]
 
+    @cached_property
+    def decoded(self) -> list[np.ndarray]:
+        """The real clips through the model's autoencoder and back; none where it works in pixels."""
+        return [] if self.loaded.model.autoencoder is None else [self.loaded.decoded(clip) for clip in self.real]
+
     @property
     def texts(self) -> list[str]:
         """One a real clip."""

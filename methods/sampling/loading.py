@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from utils import runtime
 from utils.checkpoints import file as checkpoint
 from utils.checkpoints import folder
 from utils.gif import MAX_FPS
+from utils.video import batch_from_uint8, to_uint8
 
 MOST_CLIPS = 8  # of a batch, where nobody says how many
 UNTOLD_FPS = 8  # frames per second, where nobody knows those of the training clips
@@ -79,6 +81,13 @@ class LoadedModel:
         """Frames per second of written clips: the setting, or those of the clips that the model learned from."""
         found = float(self.training_data.get("frames_per_second", UNTOLD_FPS))
         return self.config.FPS or round(min(max(found, 1.0), MAX_FPS), 3)
+
+    def decoded(self, frames: np.ndarray) -> np.ndarray:
+        """A real clip (F, H, W, 3) uint8 through the autoencoder and back: the most that the model can come to."""
+        autoencoder = self.model.autoencoder
+        assert autoencoder is not None, "a model in pixels has none"
+        video = batch_from_uint8([frames]).to(self.model.clip_mean.device)
+        return to_uint8(autoencoder.decode(autoencoder.encode(video))[0])
 
     def facts(
         self, request: Request, *, batch_size: int = 1, batch_position: int = 0, num_tokens: int = 1

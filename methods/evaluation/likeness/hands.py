@@ -98,9 +98,12 @@ def measure_hands(
     *,
     ladders: Sequence[tuple[int, Ladder]],
     find: Find,
+    decoded: Sequence[np.ndarray] = (),
 ) -> dict[str, dict[str, float | None]] | None:
-    """``summary`` of ``generated`` made for ``captions``, of each step of ``ladders``, and of ``real_again``, another
-    real clip of the caption; None where real clips show no hand. ``find`` looks for hands in a clip, once in each."""
+    """``summary`` of ``generated`` made for ``captions``, of each step of ``ladders``, of ``real_again``, another
+    real clip of the caption, and of those of ``ladders`` as an autoencoder has ``decoded`` them, if it has.
+
+    None where real clips show no hand. ``find`` looks for hands in a clip, once in each."""
     of_real = cache(lambda index: find(real[index]))
     own = {text: [i for i, other in enumerate(real_captions) if other == text] for text in captions}
     if not any(np.isfinite(of_real(i)).any() for rows in own.values() for i in rows):
@@ -111,6 +114,8 @@ def measure_hands(
     for step in STEPS:
         seen = ((_find(step, clips[step], find), of_real(index)) for index, clips in ladders)
         found[step] = summary([agreement(*pair) for pair in seen])
+    if decoded:
+        found["decoded"] = summary([agreement(find(decoded[index]), of_real(index)) for index, _ in ladders])
     found["real_again"] = summary([agreement(of_real(a), of_real(b)) for a, b in again])
     return found
 
