@@ -38,17 +38,17 @@ def blocks(module: nn.Module) -> Iterator[nn.Module]:
             yield from blocks(child)
 
 
-def compiled_copy(work: Workload, mode: str) -> Workload:
+def compiled_copy(work: Workload, mode: str, backend: str) -> Workload:
     """The same weights, every block compiled at its first call."""
     twin = replace(work, model=copy.deepcopy(work.model))
     for block in blocks(twin.model.backbone):
-        block.compile(mode=mode)
+        block.compile(mode=mode, backend=backend)
     return twin
 
 
 def measure(work: Workload, args: argparse.Namespace) -> dict[str, Any]:
     """Both kinds: the price, the seconds, the ratio; and how far the outputs are apart."""
-    twin = compiled_copy(work, args.mode)
+    twin = compiled_copy(work, args.mode, args.backend)
     rows: dict[str, Any] = {}
     for kind in args.kinds:
         eager, fast = (getattr(one, KINDS[kind]) for one in (work, twin))
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--preset", default="demo", choices=PRESETS)
     parser.add_argument("--architecture", default="tinyfusion", help="MODEL_ARCHITECTURE (default tinyfusion)")
     parser.add_argument("--mode", default="default", help="of torch.compile (default: default)")
+    parser.add_argument("--backend", default="inductor", help="of torch.compile (default: inductor)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--precision", default="auto", choices=("auto", "bf16", "no"))

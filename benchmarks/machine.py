@@ -33,10 +33,10 @@ def describe() -> dict[str, Any]:
     }
 
 
-def write_result(name: str, command: str, result: dict[str, Any]) -> Path:
+def write_result(name: str, command: str, result: dict[str, Any], *, folder: Path = RESULTS) -> Path:
     """Store ``result`` with the machine and the command that made it."""
-    path = RESULTS / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"command": command, "machine": describe(), **result}, indent=2) + "\n")
     return path
 

@@ -130,22 +130,25 @@ def noise_seconds(config: Config) -> dict[str, float]:
     return found
 
 
-def run_seconds(data: str, *, processes: int, way: str, clips: int) -> float:
-    """Median seconds of a step of the demo preset with ``clips`` clips, ``clips / processes`` on each process."""
+def run_seconds(
+    data: str, *, processes: int, way: str, clips: int, preset: str = "demo", changed: dict[str, object] | None = None
+) -> float:
+    """Median seconds of a step of the preset with ``clips`` clips, ``clips / processes`` on each process."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {
             "DATA_DIR": data, "DEVICE": "cpu", "DISTRIBUTED": way, "BATCH_SIZE": clips // processes, "NUM_EPOCHS": 8,
             "LOG_EVERY_STEPS": 1, "VALIDATE_EVERY_EPOCHS": 0, "RANK_EVERY_EPOCHS": 0, "SAMPLE_EVERY_EPOCHS": 0,
             "LOG_DETAILS_EVERY_EPOCHS": 0, "SAVE_EVERY_EPOCHS": 1000, "CHECKPOINT_DIR": folder, "LOG_DIR": folder,
+            "EXPERIMENT_NAME": "run", **(changed or {}),
         }  # fmt: skip
         start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-        command = [sys.executable, *(start if processes > 1 else []), "main.py", "train", "--preset", "demo"]
+        command = [sys.executable, *(start if processes > 1 else []), "main.py", "train", "--preset", preset]
         command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if done.returncode:
-            sys.exit(done.stderr)
-        lines = (Path(folder) / "demo" / "metrics.jsonl").read_text().splitlines()
+            raise RuntimeError(done.stderr[-2000:])
+        lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
     seconds = [json.loads(line)["05_Performance/seconds_per_step"] for line in lines]
     return statistics.median(seconds[WARM_UP:])
 
