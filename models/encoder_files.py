@@ -101,7 +101,7 @@ def load_encoder(name: str) -> tuple[Any, nn.Module]:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     source = _source(name)
-    attempts = [True] if Path(source).is_dir() or not _hub_reachable() else [True, False]
+    attempts = [True] if Path(source).is_dir() or not hub_reachable() else [True, False]
     for local_only in attempts:  # what is on disk first: a hub that is down must not stop a run
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=local_only)
@@ -116,7 +116,7 @@ def load_encoder(name: str) -> tuple[Any, nn.Module]:
     ) from reason
 
 
-def _hub_reachable() -> bool:
+def hub_reachable() -> bool:
     """One short connection, since the hub's own client retries for a minute. A proxy is taken at its word."""
     from huggingface_hub import constants
 

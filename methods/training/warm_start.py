@@ -18,6 +18,7 @@ from diffusion.text2sign import Text2Sign
 from external.TinyFusion.weights import LoadReport, load_published, read_published
 from methods.sampling.loading import check_encoder, load_weights
 from models.architectures.tinyfusion import TinyFusionVideo
+from models.autoencoders.contract import AutoencoderError
 from models.autoencoders.pca import PatchComponents
 from models.text_encoder import TextEncoder
 from utils.checkpoints import file as checkpoint
@@ -136,10 +137,19 @@ def fit_statistics(model: Text2Sign, data: TextToSignDataset, training: list[int
     if model.autoencoder is not None:
         some = training[:: -(-len(training) // FITTED)]
         told = model.autoencoder.fit(data.videos(part) for part in data.batches(some))
-    if model.standardise_clips:
-        model.fit_clip_statistics(*data.statistics(training, encode=model.encode))
+    if model.standardise_clips or model.autoencoder is not None:
+        mean, std = data.statistics(training, encode=model.encode)
+        if not math.isfinite(std):
+            raise _not_finite(model, data, training)
+        model.fit_clip_statistics(mean, std)
     model.text.fit(encoder.batches(sorted({data.texts[i] for i in training})))
     return told
+
+
+def _not_finite(model: Text2Sign, data: TextToSignDataset, training: list[int]) -> AutoencoderError:
+    broken = (row for row in training if not bool(model.encode(data.videos([row])).isfinite().all()))
+    name = data.names[next(broken)]
+    return AutoencoderError(f"{name} has latents with NaN or infinity. Remove the clip, or use another AUTOENCODER.")
 
 
 def autoencoder_on_new_clips(model: Text2Sign, data: TextToSignDataset, training: list[int], config: Config) -> str:

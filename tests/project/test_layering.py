@@ -33,7 +33,7 @@ RANKS = {  # lowest first
     "dataset": 4,
     "models": 4,  # the text encoder
     "models.layers": 4,
-    "models.autoencoders": 4,
+    "models.autoencoders": 5,
     "external": 5,
     "models.architectures": 6,
     "diffusion": 7,
