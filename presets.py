@@ -15,6 +15,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ADAM_BETA2": 0.999, "MOTION_WEIGHT": 0.0,
     },
     "large": {"BATCH_SIZE": 2, "NUM_FRAMES": 28, "IMAGE_SIZE": 128, "TINYFUSION_FRAME_CHUNK_SIZE": 8},  # 24 GB and more
+    # The process that the published weights were trained for, in the latents that they know: they load whole.
+    "published": {
+        "AUTOENCODER": "stabilityai/sd-vae-ft-mse", "IMAGE_SIZE": 256, "PREDICTION_TYPE": "epsilon",
+        "NOISE_SCHEDULER": "linear", "TIMESTEPS": 1000, "NOISE_SHIFT": 1.0, "STANDARDISE_CLIPS": False,
+    },
     # 4-8 GB. The states of DiT-D14's 340 M parameters alone take 5.1 GiB, so this one has the 7-block variant: 2.7 GiB.
     "small": {
         "TINYFUSION_VARIANT": "DiT-D7/2", "TINYFUSION_INIT": "scratch", "NUM_FRAMES": 8, "IMAGE_SIZE": 32,

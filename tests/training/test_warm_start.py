@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 import torch
 
-from config import Architecture, Config, ConfigError
+from config import Architecture, Config, ConfigError, make_config
 from diffusion.text2sign import ARCHITECTURES, Text2Sign, create_text2sign
 from external.TinyFusion.weights import read_published
 from methods.trainer import Trainer
@@ -81,6 +81,27 @@ def test_a_warm_start_but_for_its_text_is_the_image_model_on_every_frame(
     for frame in range(config.NUM_FRAMES):
         wanted = backbone.dit(x_t[:, :, frame], backbone.timesteps[t])
         torch.testing.assert_close(prediction[:, :, frame], wanted, atol=1e-5, rtol=0)
+
+
+def test_in_their_own_latents_and_process_published_weights_load_whole(encoder: TextEncoder, tmp_path: Path) -> None:
+    """``--preset published`` with a smaller backbone and four components in the place of the hub's autoencoder."""
+    weights = random_weights(2, 64, patch=2, grid=16)
+    small = {"TINYFUSION_VARIANT": "DiT-XXS/2", "TINYFUSION_ADAPTER_WIDTH": 32, "AUTOENCODER": "pca:4"}
+    file = str(write_published(tmp_path / "published.pt", weights))
+    config = make_config("published", {**small, "TINYFUSION_CHECKPOINT": file, "TINYFUSION_INIT": "pretrained"})
+    model = create_text2sign(config, encoder)
+    said, dit = initialise_backbone(model, config), model.backbone.dit
+    adapted = next(line for line in said.splitlines() if line.startswith("adapted "))
+    assert sorted(adapted.partition(": ")[2].split(", ")) == [
+        "final_layer.linear.bias", "final_layer.linear.weight", "t_embedder.mlp.2.bias",
+        "y_embedder.embedding_table.weight",
+    ]  # fmt: skip
+    for name in ("x_embedder.proj.weight", "x_embedder.proj.bias", "pos_embed", "blocks.1.mlp.fc2.weight"):
+        assert torch.equal(dit.state_dict()[name], weights[name])
+    for part in ("weight", "bias"):  # of eight channels a place the four of the noise, bit for bit
+        rows = weights[f"final_layer.linear.{part}"].unflatten(0, (4, 8))[:, :4].flatten(0, 1)
+        assert torch.equal(dit.state_dict()[f"final_layer.linear.{part}"], rows)
+    torch.testing.assert_close(model.backbone.timesteps, torch.arange(1000.0), atol=1e-3, rtol=0)
 
 
 def test_weights_that_are_absent_are_announced_and_if_required_an_error(
