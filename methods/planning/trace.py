@@ -27,6 +27,14 @@ KEPT = "activations kept for the backward pass"
 RECOMPUTED = "activations recomputed (checkpointing)"
 WORKING = "intermediate results"
 
+_FUSED = torch.ops.aten._scaled_dot_product_flash_attention
+_FUSED_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_backward
+FORMULAS = {  # of operations; torch knows the fused attention of GPUs, and not the CPU's, which has its arguments
+    **flop_registry,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[_FUSED],
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[_FUSED_BACKWARD],
+}
+
 
 @dataclass(slots=True)
 class Block:
@@ -135,6 +143,6 @@ class MemoryTrace(TorchDispatchMode):
         self._num_bytes -= block.num_bytes
 
     def _count(self, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
-        formula = flop_registry.get(func.overloadpacket)
+        formula = FORMULAS.get(func.overloadpacket)
         if formula is not None:
             self.num_flops += formula(*args, **kwargs, out_val=out)

@@ -33,6 +33,7 @@ from methods.planning.tensors import TrainingTensors, empty_model, sample
 from methods.planning.trace import COPIES, KEPT, RECOMPUTED, WEIGHTS, WORKING, MemoryTrace
 from methods.training.step import FORWARD
 from models.encoder_files import EncoderShape
+from models.layers.attention import attend
 from models.text_encoder import TextEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,18 @@ def test_products_are_counted_as_two_operations_for_a_multiply_add() -> None:
         torch.zeros(3, 5) @ torch.zeros(5, 7)
         torch.zeros(2, 3, 5) @ torch.zeros(2, 5, 7)
     assert trace.num_flops == 2 * 3 * 5 * 7 + 2 * 2 * 3 * 5 * 7
+
+
+def test_fused_attention_is_counted_on_a_cpu_too() -> None:
+    """q k^T and the product with v; backward four such products, and the scores once more."""
+    b, h, n, d = 2, 3, 65, 8
+    with FakeTensorMode(), MemoryTrace("cpu") as trace:
+        q, k, v = (torch.zeros(b, h, n, d, requires_grad=True) for _ in range(3))
+        out = attend(q, k, v)
+        forward = trace.num_flops
+        out.sum().backward()
+    product = 2 * b * h * n * n * d
+    assert (forward, trace.num_flops - forward) == (2 * product, 5 * product)
 
 
 # ---- Closed forms ---------------------------------------------------------------------------------------------------
