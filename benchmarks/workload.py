@@ -33,7 +33,7 @@ class EncoderWidth(NamedTuple):
 
 @dataclass
 class Workload:
-    """A model on its device and one batch for it; ``video`` (B, C, F, H, W) in [-1, 1], ``text`` of B rows."""
+    """A model on its device and one batch for it; ``video`` (B, 3, F, H, W) in [-1, 1], ``text`` of B rows."""
 
     config: Config
     model: Text2Sign
@@ -66,7 +66,10 @@ def build(config: Config, *, num_clips: int) -> Workload:
     noise = training_noise(
         config.SEED, 0, num_clips=num_clips, shape=config.INPUT_SHAPE, num_steps=config.TIMESTEPS, caption_dropout=0.0
     )
-    video = torch.randn(noise.eps.shape, generator=runtime.generator(0, "clips")).clamp(-1, 1)
+    shape = (num_clips, 3, config.NUM_FRAMES, config.IMAGE_SIZE, config.IMAGE_SIZE)
+    video = torch.randn(shape, generator=runtime.generator(0, "clips")).clamp(-1, 1)
+    if model.autoencoder is not None:
+        model.autoencoder.fit([video])
     text = random_text(num_clips, TEXT_WIDTH)
     return Workload(config, model.to(device), device, video.to(device), text.to(device), noise.to(device))
 

@@ -38,6 +38,7 @@ def test_every_row_within_this_process_runs_and_none_fails(brief: None, tmp_path
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert list(found["rows"]) == names and found["rehearsal"] is True
     assert found["rows"]["numerics"]["float32 against the CPU"]["gradient"] == 0
+    assert found["rows"]["latents"]["latents"] == [4, 4, 2, 2]
     ways = found["rows"]["one process"]
     assert ways["alone"]["loss"] == ways["ddp"]["loss"] == ways["fsdp"]["loss"]
     assert found["rows"]["camera measured"]["parts"]["train"]["motion"]["moving_psnr"] > 0
