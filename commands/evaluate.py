@@ -44,6 +44,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--recogniser_steps", type=int, metavar="N", default=DEFAULTS["recogniser_steps"],
         help="its training steps, at most; it stops when it has learnt",
     )  # fmt: skip
+    command.add_argument(
+        "--fvd_weights", metavar="FILE", help="TorchScript of I3D, as StyleGAN-V publishes it: measure FVD as well"
+    )
+    command.add_argument(
+        "--translator", metavar="CMD",
+        help="a command that reads paths of clips, one a line, and writes a line of\n"
+        "text for each: measure back translation",
+    )  # fmt: skip
     add_verify(command)
     command.add_argument(
         "--output", metavar="FOLDER", help="default: generated_samples/EXPERIMENT/evaluation_stepN, or _SPLIT"
@@ -57,12 +65,14 @@ def run(args: argparse.Namespace) -> int:
     check_at_least_one(args, "clips_per_caption", "recogniser_steps", "batch_size")
     loaded = load_model_of(args, {"DATA_DIR": args.data} if args.data else {})
     from dataset import load_dataset
-    from methods.evaluation.evaluator import evaluate
+    from methods.evaluation.evaluator import evaluate, fvd_with, translated_by
     from methods.evaluation.part import PARTS
     from methods.evaluation.table import format_report
     from methods.sampling.loading import load_model
     from utils.runtime import enough_memory
 
+    extras = [fvd_with(Path(args.fvd_weights))] if args.fvd_weights else []
+    extras += [translated_by(args.translator)] if args.translator is not None else []
     config = loaded.config
     same = {key: getattr(config, key) for key in OF_THE_MACHINE}
     blind = load_model(Path(args.blind), same, batch_size=loaded.batch_size) if args.blind else None
@@ -84,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         report = evaluate(
             loaded, data, folder=folder, only=PARTS.get(args.split), max_clips=args.max_clips,
             clips_per_caption=args.clips_per_caption, blind=blind, recogniser=args.recogniser,
-            recogniser_steps=args.recogniser_steps, command=shlex.join(words),
+            recogniser_steps=args.recogniser_steps, command=shlex.join(words), extras=extras,
         )  # fmt: skip
     print(format_report(report))
     print(f"\nwritten: {folder / 'evaluation.json'}\npage: {folder / 'report.html'}")

@@ -10,7 +10,7 @@ rows of ``measures.py`` that tell its results.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from dataset import TextToSignDataset
 from methods.evaluation.controls import controls_of, denoising, refuse_untrained
 from methods.evaluation.files import write_evaluation
 from methods.evaluation.judge import NETWORK, STEPS, Judgement, train_judge
+from methods.evaluation.likeness.frechet import load_network, measure_frechet
 from methods.evaluation.likeness.hands import measure_hands, order_of_hands
 from methods.evaluation.likeness.order import measure_order
+from methods.evaluation.likeness.translation import check_translator, measure_translation
 from methods.evaluation.likeness.variety import measure_variety
 from methods.evaluation.motion import measure_motion
 from methods.evaluation.page import ClipPair
@@ -33,6 +35,7 @@ from utils.reading import pose
 from utils.split import without_copies
 
 FORMAT = 3  # of evaluation.json
+Measure = Callable[[Part], dict[str, object]]
 
 
 class EvaluationError(UserError):
@@ -109,7 +112,27 @@ def ordered(part: Part) -> dict[str, object]:
     return {"order": measure_order(part.ladders)}
 
 
-MEASURES: tuple[Callable[[Part], dict[str, object]], ...] = (
+def fvd_with(weights: Path) -> Measure:
+    """Are generated clips distributed as real ones, to the network in the file ``weights``?
+
+    Raises:
+        FrechetError: it holds none.
+    """
+    network = load_network(weights)
+    return lambda part: {"fvd": measure_frechet(part.generated, part.real, network)}
+
+
+def translated_by(command: str) -> Measure:
+    """Does the translator ``command`` read in generated clips what was asked for?
+
+    Raises:
+        TranslatorError: it cannot be used.
+    """
+    words = check_translator(command)
+    return lambda part: {"back_translation": measure_translation(words, part.clips, part.real, part.texts)}
+
+
+MEASURES: tuple[Measure, ...] = (
     ranked, retrieved, recognised, told_apart, moving, decoded, varied, handed, ordered
 )  # fmt: skip
 """Part -> entries of its report, plain JSON types."""
@@ -127,12 +150,13 @@ def evaluate(
     command: str | None = None,
     recogniser: str = NETWORK,
     recogniser_steps: int = STEPS,
+    extras: Sequence[Measure] = (),
 ) -> dict[str, object]:
     """Everything, on at most ``max_clips`` clips of each part; writes JSON, a page, a contact sheet and the clips.
 
     ``only``: one part, which alone may be the one for test; None: those trained on and held out.
     ``blind``: a model trained with SHUFFLE_CAPTIONS, one more control. ``command``: what the page says made it.
-    ``recogniser``: the judge's network, a name of timm's.
+    ``recogniser``: the judge's network, a name of timm's. ``extras``: more measures, for what the user gives.
 
     Raises:
         EvaluationError: fewer than two captions, so that nothing could be confused; ``folder`` cannot be made.
@@ -159,7 +183,7 @@ def evaluate(
         chosen = some(all_rows, name, at_most=max_clips, seed=seed)
         part = make_part(loaded, data, name, chosen, copies=clips_per_caption, judgement=judgement)
         reports[name] = {"num_clips": len(part.rows), "num_captions": len(set(part.texts))}
-        for measure in MEASURES:
+        for measure in (*MEASURES, *extras):
             reports[name] |= measure(part)
         controls += controls_of(part, blind)
         pairs += _pairs(part)

@@ -42,6 +42,12 @@ FIGURES = (
     ("recogniser's share of its ceiling", "recogniser.share_of_ceiling"),
     ("whole picture against the nearest real clip, dB PSNR", "retrieval_psnr_db"),
     ("the same, SSIM", "motion.ssim"),
+    ("generated clips of these two", "motion.num_pairs"),
+    ("real clip against the nearest other of its caption, dB PSNR", "motion.psnr_real_again"),
+    ("the same, SSIM", "motion.ssim_real_again"),
+    ("real clips of these two", "motion.num_real_again"),
+    ("temporal consistency: SSIM of neighbouring frames, generated", "motion.consistency"),
+    ("the same, real clips", "motion.consistency_real"),
     ("distance between captions, grey levels", "prompt_distance.between"),
     ("distance within a caption, grey levels", "prompt_distance.within"),
     ("prompt distance: the one over the other", "prompt_distance.ratio"),
@@ -61,11 +67,20 @@ FIGURES = (
     ("variety: precision", "variety.precision"),
     ("variety: recall", "variety.recall"),
 )  # name, way
-CEILING = (  # of a model in latents
-    ("moving pixels of real clips, encoded and decoded, dB PSNR", "autoencoder.moving_psnr"),
+GIVEN = (
+    ("moving pixels of real clips through the autoencoder, dB PSNR", "autoencoder.moving_psnr"),
     ("motion explained by these, mean of clips", "autoencoder.explained"),
     ("motion explained by these, worst clip", "autoencoder.explained_worst"),
-)
+    ("FVD of generated clips (--fvd_weights)", "fvd.generated"),
+    ("generated clips of these", "fvd.num_generated"),
+    ("real clips of these", "fvd.num_real"),
+    ("FVD of two halves of the real clips", "fvd.real"),
+    ("real clips of each half", "fvd.num_real_halves"),
+    ("back translation of generated clips (--translator), BLEU", "back_translation.bleu"),
+    ("generated clips of these", "back_translation.num_generated"),
+    ("back translation of real clips, BLEU", "back_translation.bleu_real"),
+    ("real clips of these", "back_translation.num_real"),
+)  # likewise, of what only a model in latents has, or a user's file or command measures: told where it was
 
 HAND_HEADER = ("hands", "found", "PCK 0.2", "distance", "nDTW", "of frames")
 HAND_KEYS = ("found", "pck", "distance", "ndtw", "num_frames")
@@ -126,9 +141,9 @@ def score_cells(score: Report | None) -> list[str]:
 
 
 def figure_rows(part: Report) -> list[tuple[str, str]]:
-    """(name, number) of every figure of a part."""
-    rows = (*FIGURES, *CEILING) if part.get("autoencoder") else FIGURES
-    return [(name, number(look(part, way))) for name, way in rows]
+    """(name, number) of every figure of a part; of GIVEN those of what was given."""
+    given = [(name, way) for name, way in GIVEN if part.get(way.partition(".")[0])]
+    return [(name, number(look(part, way))) for name, way in (*FIGURES, *given)]
 
 
 def hand_rows(part: Report) -> list[list[str]]:

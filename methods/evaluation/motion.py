@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
-from methods.evaluation.pixels import ssim
+from methods.evaluation.pixels import psnr, ssim
 
 MOVES = 25  # grey levels: a pixel moves in a frame that differs by more from the still part, in any channel
 BLUR = 1.0  # px, deviation of the ceiling's Gaussian
@@ -50,6 +50,11 @@ def motion_explained(generated: np.ndarray, real: np.ndarray) -> float | None:
     return None if moved == 0 else 1 - float(np.sum((generated.astype(np.float64) - real) ** 2) / moved)
 
 
+def temporal_consistency(clip: np.ndarray) -> float | None:
+    """Mean SSIM of neighbouring frames, (F, H, W, 3): 1 stands still, flicker lowers it; None of one frame."""
+    return ssim(clip[1:], clip[:-1]) if len(clip) > 1 else None
+
+
 def blurred(clip: np.ndarray, deviation: float = BLUR) -> np.ndarray:
     """(F, H, W, 3) uint8 -> the same after a Gaussian of so many px."""
     blur = ImageFilter.GaussianBlur(deviation)
@@ -61,7 +66,7 @@ def measure_motion(
     captions: Sequence[str],
     real: Sequence[np.ndarray],
     real_captions: Sequence[str],
-) -> dict[str, float | None]:
+) -> dict[str, float | int | None]:
     """``generated`` made for ``captions`` against ``real`` with ``real_captions``; all clips (F, H, W, 3) uint8.
 
     Means over generated clips by name, in grey levels (``amplitude``) and dB (PSNR); None where no real clip moves.
@@ -76,6 +81,8 @@ def measure_motion(
     pairs = [(clip, real[nearest(clip, real, own[text])]) for clip, text in zip(generated, captions, strict=True)]
     frozen = [(np.broadcast_to(still_part(clip), clip.shape), clip) for _, clip in pairs]
     light = [(blurred(clip), clip) for _, clip in pairs]
+    others = [[other for other in own.get(text, []) if other != row] for row, text in enumerate(real_captions)]
+    again = [(real[row], real[nearest(real[row], real, rows)]) for row, rows in enumerate(others) if rows]
     moved, made = amplitude([real[row] for rows in own.values() for row in rows]), amplitude(generated)
     explained = [motion_explained(*pair) for pair in pairs]
     return {
@@ -89,6 +96,12 @@ def measure_motion(
         "explained_worst": min((found for found in explained if found is not None), default=None),
         "explained_blurred": _mean([motion_explained(*pair) for pair in light]),
         "ssim": _mean([ssim(*pair) for pair in pairs]),  # of whole pictures
+        "num_pairs": len(pairs),
+        "num_real_again": len(again),  # real clips of whose caption there is another
+        "psnr_real_again": _mean([psnr(*pair) for pair in again]),
+        "ssim_real_again": _mean([ssim(*pair) for pair in again]),
+        "consistency": _mean([temporal_consistency(clip) for clip in generated]),
+        "consistency_real": _mean([temporal_consistency(real[row]) for rows in own.values() for row in rows]),
     }
 
 

@@ -23,7 +23,7 @@ def falling(first: float) -> dict[str, float]:
 
 
 def part(correct: int) -> dict[str, object]:
-    clips, captions = [moving_square(0), moving_square(1)], ["a", "b"]
+    clips, captions = [moving_square(0), moving_square(1), moving_square(2)], ["a", "b", "b"]
     return {
         "num_clips": 40,
         "num_captions": 10,

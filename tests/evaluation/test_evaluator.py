@@ -46,7 +46,8 @@ def test_an_evaluation_writes_its_report_a_page_contact_sheets_and_the_clips(
     learnt: LoadedModel, tmp_path: Path
 ) -> None:
     data = load_dataset(learnt.config)
-    report = evaluate(learnt, data, folder=tmp_path, **QUICK)
+    extras = [lambda part: {"fvd": {"generated": 12.5, "num_generated": len(part.clips)}}]
+    report = evaluate(learnt, data, folder=tmp_path, extras=extras, **QUICK)
     assert json.loads((tmp_path / "evaluation.json").read_text()) == report
     assert list(report["parts"]) == ["train", "held_out"] and report["step"] == learnt.step
     assert [part["num_clips"] for part in report["parts"].values()] == [4, 4]
@@ -65,7 +66,10 @@ def test_an_evaluation_writes_its_report_a_page_contact_sheets_and_the_clips(
             assert sheet.width > 4 * 2 * 16 and sheet.height > 2 * 2 * 16
     table = format_report(report)
     assert all(words in table for words in ("held out: 4 clips", "prompt ranking, 4 captions", "controls, which must"))
-    assert evaluate(learnt, data, folder=tmp_path / "again", **QUICK) == report  # the same numbers every time
+    assert report["parts"]["train"]["fvd"]["num_generated"] == 8 and "FVD of generated clips (--fvd_weights)" in table
+    assert (
+        evaluate(learnt, data, folder=tmp_path / "again", extras=extras, **QUICK) == report
+    )  # the same numbers every time
 
 
 def test_no_forward_of_an_evaluation_sees_more_rows_than_a_batch(

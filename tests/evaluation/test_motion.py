@@ -17,6 +17,7 @@ from methods.evaluation.motion import (
     motion_explained,
     moving_psnr,
     still_part,
+    temporal_consistency,
 )
 
 RED = (230, 40, 40)
@@ -130,3 +131,17 @@ def test_real_clips_of_captions_that_nobody_asked_for_do_not_count():
 def test_a_caption_without_a_real_clip_is_named():
     with pytest.raises(ValueError, match="'b'"):
         measure_motion([hand(1), hand(2)], ["a", "b"], [hand(1)], ["a"])
+
+
+def test_frames_that_stand_still_are_consistent_and_flicker_is_not() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    still, flicker = np.stack([frame] * 4), np.stack([frame, 255 - frame] * 2)
+    assert temporal_consistency(still) == pytest.approx(1.0) and temporal_consistency(flicker) < 0
+    assert temporal_consistency(still[:1]) is None
+
+
+def test_real_clips_are_held_against_the_nearest_other_one_of_their_caption() -> None:
+    dark, darker, other = (np.full((2, 8, 8, 3), level, dtype=np.uint8) for level in (100, 90, 200))
+    found = measure_motion([dark], ["a"], [dark, darker, other], ["a", "a", "b"])
+    assert (found["num_pairs"], found["num_real_again"]) == (1, 2)
+    assert found["psnr_real_again"] == pytest.approx(10 * math.log10(255**2 / 100))
