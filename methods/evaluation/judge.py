@@ -31,7 +31,7 @@ HANDS_WANTED = 0.9  # share of the real signs in which a hand must be found for 
 NETWORK = "test_resnet"  # of timm: small, and quicker to learn than what is named for use (benchmarks/LOG.md)
 STEPS, BATCH = 500, 64
 LEARNING_RATE, WARM_UP = 3e-3, 20  # the rate rises over so many steps,
-LEARNT, WINDOW, FALL = 0.98, 20, 60  # and falls over the last ones: see _train
+LEARNT, WINDOW, FALL = 0.98, 20, 60  # and falls over the last ones: see train_recogniser
 LABEL_SMOOTHING = 0.1
 MAX_TURN, MAX_ZOOM, MAX_SHIFT = 12.0, 0.12, 0.08  # degrees; share of the size; share of the side
 FEATURES = 128
@@ -102,7 +102,9 @@ class Judge:
         self.names = sorted({sign.name for sign in signs})
         self.num_training_signs = len(signs)
         self.network_name = network
-        self.network, self.num_steps = _train(signs, self.names, seed=seed, num_steps=num_steps, network=network)
+        self.network, self.num_steps = train_recogniser(
+            signs, self.names, seed=seed, num_steps=num_steps, network=network
+        )
 
     def signs_of(self, clip: np.ndarray, caption: str) -> list[Sign]:
         """As ``signs_of``, the way this judge was trained."""
@@ -112,7 +114,7 @@ class Judge:
     def name_signs(self, clips: list[np.ndarray], captions: list[str]) -> list[list[str]]:
         """For each clip its most probable signs, as many as its caption asks for and where it asks for them."""
         signs = [self.signs_of(clip, caption) for clip, caption in zip(clips, captions, strict=True)]
-        flat = _pictures([sign for of_clip in signs for sign in of_clip])
+        flat = pictures_of([sign for of_clip in signs for sign in of_clip])
         found = [self.names[i] for part in flat.split(BATCH) for i in self.network(part).argmax(1).tolist()]
         answers = iter(found)
         return [[next(answers) for _ in of_clip] for of_clip in signs]
@@ -121,7 +123,7 @@ class Judge:
     def features(self, clips: list[np.ndarray], captions: list[str]) -> np.ndarray:
         """(clips, FEATURES) float32: what it sees in each clip before it names anything, the mean over its signs."""
         signs = [self.signs_of(clip, caption) for clip, caption in zip(clips, captions, strict=True)]
-        flat = _pictures([sign for of_clip in signs for sign in of_clip])
+        flat = pictures_of([sign for of_clip in signs for sign in of_clip])
         seen = torch.cat([self.network.features(part) for part in flat.split(BATCH)])
         return torch.stack([part.mean(0) for part in seen.split([len(of_clip) for of_clip in signs])]).numpy()
 
@@ -186,16 +188,20 @@ class SignRecogniser(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """The same -> (B, FEATURES)."""
-        b, m = pictures.shape[:2]
-        flat = pictures.flatten(0, 1)  # (B * M, 3, SIZE, SIZE)
+        return self.over_time(self.look(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2]))
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """(N, 3, SIZE, SIZE) -> (N, width), each picture by itself."""
         if self.size != SIZE:
-            flat = functional.interpolate(flat, size=(self.size, self.size), mode="bilinear")
-        seen = self.see(flat).unflatten(0, (b, m))  # (B, M, width)
-        moments = functional.relu(self.through_time(seen.transpose(1, 2)))  # (B, FEATURES, M)
-        return moments.mean(2)
+            pictures = functional.interpolate(pictures, size=(self.size, self.size), mode="bilinear")
+        return self.see(pictures)
+
+    def over_time(self, seen: Tensor) -> Tensor:
+        """What was seen at M moments, (B, M, width) -> (B, FEATURES)."""
+        return functional.relu(self.through_time(seen.transpose(1, 2))).mean(2)
 
 
-def _train(
+def train_recogniser(
     signs: list[Sign], names: list[str], *, seed: int, num_steps: int, network: str
 ) -> tuple[SignRecogniser, int]:
     """AdamW at a constant rate until the network has learnt, then FALL steps while the rate falls to zero.
@@ -203,7 +209,7 @@ def _train(
     It has learnt when LEARNT of the signs of the last WINDOW steps were named right, every one of them moved, turned
     and scaled anew. It ends after ``num_steps`` whether it has or not; returns the steps taken, too.
     """
-    pictures, labels = _pictures(signs), torch.tensor([names.index(sign.name) for sign in signs])
+    pictures, labels = pictures_of(signs), torch.tensor([names.index(sign.name) for sign in signs])
     draw = runtime.generator(seed, "recogniser")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(runtime.derive_seed(seed, "recogniser", "weights"))
@@ -239,7 +245,7 @@ def vary(pictures: Tensor, draw: torch.Generator) -> Tensor:
     return moved.unflatten(0, (b, m))
 
 
-def _pictures(signs: list[Sign]) -> Tensor:
+def pictures_of(signs: list[Sign]) -> Tensor:
     """(B, M, 3, SIZE, SIZE) float32 in [-1, 1]."""
     stacked = torch.from_numpy(np.stack([sign.pictures for sign in signs]))
     return stacked.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
