@@ -15,6 +15,7 @@ from dataset import TextToSignDataset
 from methods.evaluation.denoising import LinearEstimate, measure_levels
 from methods.evaluation.part import Part, generated
 from methods.evaluation.ranking import candidates, prompt_ranking
+from methods.evaluation.reading.measure import wanted
 from methods.evaluation.scores import Score
 from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import Request
@@ -120,10 +121,24 @@ def controls_of(part: Part, blind: LoadedModel | None) -> list[dict[str, object]
         clips, captions = [clip for clip, _ in asked_for], [caption for _, caption in asked_for]
         if clips and (score := judge.score(judge.name_signs(clips, captions), captions)):
             controls.append(control(name, "recogniser on generated clips", part.name, score))
+        if clips and part.reader:
+            read = [part.reader.read(clip) for clip in clips]
+            controls += _reading_control(part, name, read, wanted(part, captions))
+    turned = [(*signs[1:], *signs[:1]) for signs in wanted(part, part.captions)]
+    controls += _reading_control(part, "words permuted", part.readings, turned) if part.reader else []
     if blind:
         ranking = prompt_ranking(blind, part.data, part.rows, candidates(part.data, part.rows, seed))
         controls.append(control("text-blind model", "prompt ranking", part.name, ranking.score))
     return controls
+
+
+def _reading_control(
+    part: Part, name: str, read: list[list[str]], signs: list[tuple[str, ...]]
+) -> list[dict[str, object]]:
+    """Of the clips of several signs, not all the same; none where there are none."""
+    pairs = [(one, other) for one, other in zip(read, signs, strict=True) if len(set(other)) > 1]
+    score = part.reader.in_order(*zip(*pairs, strict=True)) if part.reader and pairs else None
+    return [control(name, "reading of generated clips", part.name, score)] if score else []
 
 
 def redealt(captions: list[str], among: list[str], seed: int) -> list[str | None]:

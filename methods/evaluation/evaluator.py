@@ -28,6 +28,8 @@ from methods.evaluation.motion import measure_motion
 from methods.evaluation.page import ClipPair
 from methods.evaluation.part import Part, make_part, rows_to_judge, some
 from methods.evaluation.pixels import prompt_distance, score_retrieval
+from methods.evaluation.reading.measure import measure_reading
+from methods.evaluation.reading.reader import Reader, train_reader
 from methods.sampling.loading import LoadedModel, sampling_settings
 from methods.sampling.provenance import path_text
 from utils.captions import asked
@@ -133,7 +135,7 @@ def translated_by(command: str) -> Measure:
 
 
 MEASURES: tuple[Measure, ...] = (
-    ranked, retrieved, recognised, told_apart, moving, decoded, varied, handed, ordered
+    ranked, retrieved, recognised, measure_reading, told_apart, moving, decoded, varied, handed, ordered
 )  # fmt: skip
 """Part -> entries of its report, plain JSON types."""
 
@@ -175,13 +177,15 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)  # before hours of computing, not after
     except OSError as error:
         raise EvaluationError(f"{folder} cannot be a folder ({error.strerror}). Use another --output") from error
-    judgement = train_judge(data, rows.training, rows.unseen, seed=seed, num_steps=recogniser_steps, network=recogniser)
+    learn = {"seed": seed, "num_steps": recogniser_steps, "network": recogniser}
+    judgement = train_judge(data, rows.training, rows.unseen, **learn)
+    reader = None if loaded.config.FRAME_RATE else train_reader(data, rows.training, **learn)
     reports: dict[str, dict[str, object]] = {}
     controls: list[dict[str, object]] = []
     pairs: list[ClipPair] = []
     for name, all_rows in rows.parts.items():
         chosen = some(all_rows, name, at_most=max_clips, seed=seed)
-        part = make_part(loaded, data, name, chosen, copies=clips_per_caption, judgement=judgement)
+        part = make_part(loaded, data, name, chosen, copies=clips_per_caption, judgement=judgement, reader=reader)
         reports[name] = {"num_clips": len(part.rows), "num_captions": len(set(part.texts))}
         for measure in (*MEASURES, *extras):
             reports[name] |= measure(part)
@@ -189,7 +193,7 @@ def evaluate(
         pairs += _pairs(part)
     report = {
         **_of_model(loaded, share),
-        **_head(loaded, data, judgement),
+        **_head(loaded, data, judgement, reader),
         "blind": _of_model(blind, blind_share) if blind else None,
         "max_clips": max_clips,
         "clips_per_caption": clips_per_caption,
@@ -202,8 +206,8 @@ def evaluate(
     return report
 
 
-def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dict[str, object]:
-    """On what, how, and by which recogniser."""
+def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement, reader: Reader | None) -> dict[str, object]:
+    """On what, how, and by which recogniser and reader."""
     return {
         "format": FORMAT,
         "pose_extra": pose.is_installed(),
@@ -221,6 +225,7 @@ def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement) -> dic
             "ceiling": found.ceiling.to_dict() if found.ceiling else None,
             "ceiling_of": found.ceiling_of,
         },
+        "reader": {"num_steps": reader.num_steps, "num_signs": len(reader.names)} if reader else None,
     }
 
 

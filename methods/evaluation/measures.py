@@ -33,6 +33,8 @@ SCORES = (
     ScoreRow("retrieval", "retrieval of generated clips", "retrieval"),
     REAL,
     GENERATED,
+    ScoreRow("reading.real.in_order", "real sentences read right, in order"),
+    ScoreRow("reading.generated.in_order", "generated sentences read right, in order", "reading"),
 )
 
 SCORE_HEADER = ("right", "share", "95 % interval", "chance", "95 % of guessing")
@@ -40,6 +42,9 @@ ERROR_HEADER = ("denoising error; mean clip: 1", "network", "with x_t", "mean cl
 ERRORS = ("error", "refined_error", "mean_clip_error", "linear_error", "doing_nothing")
 FIGURES = (
     ("recogniser's share of its ceiling", "recogniser.share_of_ceiling"),
+    ("word error rate, real sentences", "reading.real.word_error_rate"),
+    ("word error rate, generated sentences", "reading.generated.word_error_rate"),
+    ("sentences in order, share of the real ones'", "reading.share_of_ceiling"),
     ("whole picture against the nearest real clip, dB PSNR", "retrieval_psnr_db"),
     ("the same, SSIM", "motion.ssim"),
     ("generated clips of these two", "motion.num_pairs"),

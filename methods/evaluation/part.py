@@ -15,6 +15,7 @@ from methods.evaluation.judge import Judgement
 from methods.evaluation.likeness.order import Ladder, ladders
 from methods.evaluation.measures import PART_NAMES
 from methods.evaluation.ranking import Ranking, candidates, prompt_ranking
+from methods.evaluation.reading.reader import Reader
 from methods.sampling.generate import GeneratedClip, generate
 from methods.sampling.loading import LoadedModel
 from methods.sampling.provenance import Request
@@ -38,6 +39,7 @@ class Part:
     ranking: Ranking
     clips: list[GeneratedClip]  # one of every caption, then another of every caption, ...
     judgement: Judgement
+    reader: Reader | None = None  # where the data tell which signs a clip has, and when
 
     @cached_property
     def real(self) -> list[np.ndarray]:
@@ -73,6 +75,11 @@ class Part:
         """The signs that the judge names in each generated clip."""
         return self.judgement.judge.name_signs(self.generated, self.captions)
 
+    @cached_property
+    def readings(self) -> list[list[str]]:
+        """The signs that the reader finds in each generated clip; none where there is no reader."""
+        return [self.reader.read(clip) for clip in self.generated] if self.reader else []
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -84,7 +91,14 @@ class Rows:
 
 
 def make_part(
-    loaded: LoadedModel, data: TextToSignDataset, name: str, rows: list[int], *, copies: int, judgement: Judgement
+    loaded: LoadedModel,
+    data: TextToSignDataset,
+    name: str,
+    rows: list[int],
+    *,
+    copies: int,
+    judgement: Judgement,
+    reader: Reader | None = None,
 ) -> Part:
     """The part of the real clips ``rows``: they are ranked, and ``copies`` clips of each of their captions made."""
     ranking = prompt_ranking(loaded, data, rows, candidates(data, rows, loaded.config.SEED))
@@ -92,7 +106,7 @@ def make_part(
     clips = generated(
         loaded, [Request(text, loaded.config.SEED, index) for index in range(copies) for text in captions]
     )
-    return Part(name, loaded, data, rows, ranking, clips, judgement)
+    return Part(name, loaded, data, rows, ranking, clips, judgement, reader)
 
 
 def generated(loaded: LoadedModel, requests: list[Request]) -> list[GeneratedClip]:

@@ -33,6 +33,11 @@ def part(correct: int) -> dict[str, object]:
         "retrieval": score(correct),
         "retrieval_psnr_db": 17.3,
         "recogniser": {"real": score(38), "generated": score(correct), "share_of_ceiling": correct / 38},
+        "reading": {
+            "real": {"word_error_rate": 0.05, "in_order": score(38)},
+            "generated": {"word_error_rate": 0.3, "in_order": score(correct)},
+            "share_of_ceiling": correct / 38,
+        },
         "prompt_distance": {"between": 0.2, "within": 0.1, "ratio": 2.0},
         "motion": measure_motion(clips, captions, clips, captions),
         "variety": {

@@ -57,6 +57,7 @@ def test_a_score_that_guessing_may_well_reach_is_neither_above_it_nor_below():
     assert "too few to tell" in render(whole, [])
     for each in whole["parts"].values():
         each["prompt_ranking"] = each["recogniser"]["generated"] = Score(1, 1, 0.1).to_dict()
+        each["reading"]["generated"]["in_order"] = Score(1, 1, 0.1).to_dict()
     assert verdict(whole).outcome == "unknown"
 
 

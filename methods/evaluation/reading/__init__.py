@@ -1,0 +1,1 @@
+"""Clips of several signs read as sentences: which signs, in which order."""
