@@ -191,7 +191,7 @@ def test_a_key_that_is_near_to_nothing_is_refused_without_a_guess() -> None:
 
 def test_an_unknown_preset_lists_the_presets() -> None:
     with pytest.raises(
-        ConfigError, match="Did you mean demo?.*default, seed, large, small, demo, signs, letters, words, debug"
+        ConfigError, match="Did you mean demo?.*default, seed, large, published, small, demo, signs, letters, words"
     ):
         make_config("dem")
 

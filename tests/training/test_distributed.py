@@ -159,12 +159,13 @@ def test_every_architecture_trains_alike_on_two_processes(
 
 
 def _count_exchanges(settings: dict[str, object], path: Path) -> None:
-    with joined(CPU), CommDebugMode() as counted:
+    with joined(CPU):
         trainer = Trainer(make_config("debug", settings))
-        advance(trainer, 1)
-        before = {str(kind): number for kind, number in counted.get_comm_counts().items()}
-        advance(trainer, 1)
-        after = {str(kind): number for kind, number in counted.get_comm_counts().items()}
+        with CommDebugMode() as counted:
+            advance(trainer, 1)
+            before = {str(kind): number for kind, number in counted.get_comm_counts().items()}
+            advance(trainer, 1)
+            after = {str(kind): number for kind, number in counted.get_comm_counts().items()}
     if world().is_first:
         path.write_text(json.dumps({kind: number - before.get(kind, 0) for kind, number in after.items()}))
 
