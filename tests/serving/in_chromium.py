@@ -64,7 +64,7 @@ def test_a_prompt_typed_and_entered_plays_and_nothing_comes_from_elsewhere(brows
 
 def test_a_prompt_like_no_caption_is_warned_of(browser: Browser, served: Served) -> None:
     visitor = visit(browser, served)
-    visitor.type("zqx 0193 ;; vortex quarterly ledger")
+    visitor.type("the quarterly report of a steel mill")
     visitor.press("Enter")
     visitor.wait("document.querySelector('#answer .warning')")
     assert "resembles nothing" in visitor.evaluate("document.querySelector('#answer .warning').innerText")

@@ -163,17 +163,16 @@ def _count_exchanges(settings: dict[str, object], path: Path) -> None:
         trainer = Trainer(make_config("debug", settings))
         with CommDebugMode() as counted:
             advance(trainer, 1)
-            before = {str(kind): number for kind, number in counted.get_comm_counts().items()}
+            before = dict(counted.get_comm_counts())
             advance(trainer, 1)
-            after = {str(kind): number for kind, number in counted.get_comm_counts().items()}
-    if world().is_first:
-        path.write_text(json.dumps({kind: number - before.get(kind, 0) for kind, number in after.items()}))
+    if world().is_first:  # with two chunks of frames, for which each block runs twice
+        counts = counted.get_comm_counts().items()
+        path.write_text(json.dumps({str(kind): number - before.get(kind, 0) for kind, number in counts}))
 
 
 def test_a_sharded_step_gathers_every_weight_twice_and_reduces_its_gradient_once(
     tmp_path: Path, clips_folder: Path
 ) -> None:
-    """With two chunks of frames, for which each block runs twice."""
     settings = {**debug_settings(tmp_path, clips_folder), "DISTRIBUTED": "fsdp", "TINYFUSION_FRAME_CHUNK_SIZE": 2}
     ended = run_many(tmp_path, _count_exchanges, settings, tmp_path / "counts.json")
     assert [one.code for one in ended] == [0, 0], ended[0].err + ended[1].err
