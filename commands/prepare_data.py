@@ -61,6 +61,16 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="instead of letters, the signs of --clips joined into sentences: one a line in FILE, or N drawn by SEED,\n"
         "so that every sign stands in every place equally often",
     )  # fmt: skip
+    _add_sentences(command)
+    command.add_argument(
+        "--copies", type=int, default=0, metavar="N",
+        help="of each clip N more, by slightly other cameras and hands, which SEED decides; default: 0",
+    )  # fmt: skip
+    command.add_argument("--output", default="training_data", metavar="FOLDER", help="default: training_data")
+
+
+def _add_sentences(command: argparse.ArgumentParser) -> None:
+    """What goes with --sentences."""
     command.add_argument(
         "--clips", metavar="FOLDER", help="of --sentences: clips of single signs of one signer, laid out as --videos"
     )
@@ -72,11 +82,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--held_out_pairs", type=float, default=0.0, metavar="X",
         help="of --sentences: the share of the pairs of signs that no sentence for training has; default: 0",
     )  # fmt: skip
-    command.add_argument(
-        "--copies", type=int, default=0, metavar="N",
-        help="of each clip N more, by slightly other cameras and hands, which SEED decides; default: 0",
-    )  # fmt: skip
-    command.add_argument("--output", default="training_data", metavar="FOLDER", help="default: training_data")
 
 
 def run(args: argparse.Namespace) -> int:

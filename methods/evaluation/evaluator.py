@@ -173,10 +173,7 @@ def evaluate(
     levels = denoising(loaded, data, training)
     share = refuse_untrained(loaded, levels)
     blind_share = refuse_untrained(blind, denoising(blind, data, training)) if blind else None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)  # before hours of computing, not after
-    except OSError as error:
-        raise EvaluationError(f"{folder} cannot be a folder ({error.strerror}). Use another --output") from error
+    _make(folder)  # before hours of computing, not after
     learn = {"seed": seed, "num_steps": recogniser_steps, "network": recogniser}
     judgement = train_judge(data, rows.training, rows.unseen, **learn)
     reader = None if loaded.config.FRAME_RATE else train_reader(data, rows.training, **learn)
@@ -204,6 +201,13 @@ def evaluate(
     }
     write_evaluation(folder, report, pairs, command=command)
     return report
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EvaluationError(f"{folder} cannot be a folder ({error.strerror}). Use another --output") from error
 
 
 def _head(loaded: LoadedModel, data: TextToSignDataset, found: Judgement, reader: Reader | None) -> dict[str, object]:
