@@ -124,10 +124,8 @@ class Config:
     SAMPLER: Literal["ddim", "ddpm", "dpm++"] = "ddim"  # ddpm: posterior draws, no ETA; dpm++: few steps, ETA 0 only
     ETA: Fraction = 0.0  # ddim only. 0: deterministic, 1: DDPM's posterior variance
     GUIDANCE_SCALE: NonNegative = 2.0  # 0 ignores the text, 1 is plain conditioning, > 1 exaggerates it
-    GUIDANCE_LOW: Fraction = (
-        0.0  # guidance acts at t / TIMESTEPS from this up to GUIDANCE_HIGH; elsewhere the scale is 1
-    )
-    GUIDANCE_HIGH: Fraction = 1.0  # and a forward is spared; 0 to 1: everywhere
+    GUIDANCE_LOW: Fraction = 0.0  # guidance acts where t / TIMESTEPS is from this
+    GUIDANCE_HIGH: Fraction = 1.0  # up to this; elsewhere the scale is 1, and a forward is spared
     FPS: Annotated[float, Limits(0, 50)] = 0.0  # frames per second of written clips; 0: as the training clips'
     CLIP_FORMAT: ClipFormat = "auto"  # of written clips; auto: mp4 where the model learned from a camera, else gif
     CLIP_SCALE: Annotated[int, Limits(1, 16)] = 1  # height and width of a pixel in a written clip, for eyes
